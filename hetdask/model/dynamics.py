@@ -1,0 +1,112 @@
+"""What the parameters mean at every frame: rates, integrals, fraction, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.model.integrals import check_time, displacement_integral, transport_integral
+from hetdask.model.parameters import as_vector
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dynamics:
+    """Transport, velocity and composition at the frames of a series.
+
+    Attributes
+    ----------
+    time : (N,) float64
+        s.
+    j_ref, j_sample : (N,) float64
+        Transport rates, Å²/s. Infinite at t = 0 where the exponent is negative.
+    velocity : (N,) float64
+        Å/s. Infinite at t = 0 where β is negative.
+    fraction : (N,) float64
+        Sample fraction s, 0..1; the reference fraction is 1 - s.
+    c_ref, c_sample : (N,) float64
+        Integrals of the transport rates from the first frame, Å².
+    displacement : (N,) float64
+        Integral of the velocity from the first frame, Å.
+    phi0 : float
+        Flow direction, degrees.
+    c_ref_gradient, c_sample_gradient, displacement_gradient : (3, N) float64
+        Derivatives with respect to the three parameters of each, in the order of `NAMES`.
+    fraction_gradient : (4, N) float64
+        Derivatives with respect to f0..f3; 0 where the fraction is clipped.
+    """
+
+    time: Array
+    j_ref: Array
+    j_sample: Array
+    velocity: Array
+    fraction: Array
+    c_ref: Array
+    c_sample: Array
+    displacement: Array
+    phi0: float
+    c_ref_gradient: Array
+    c_sample_gradient: Array
+    displacement_gradient: Array
+    fraction_gradient: Array
+
+
+def _power_law(time: Array, amplitude: float, exponent: float, offset: float) -> Array:
+    if amplitude == 0.0:
+        return np.full_like(time, offset)
+    with np.errstate(divide="ignore"):
+        return np.asarray(amplitude * time**exponent + offset)
+
+
+def fraction(time: Array, f0: float, f1: float, f2: float, f3: float) -> tuple[Array, Array]:
+    """Sample fraction clip(f0 e^(f1 (t - f2)) + f3, 0, 1), (N,), and its derivatives, (4, N)."""
+    growth = np.exp(np.minimum(f1 * (time - f2), 700.0))
+    free = f0 * growth + f3
+    inside = (free >= 0.0) & (free <= 1.0)
+    gradient = np.stack([growth, f0 * growth * (time - f2), -f0 * f1 * growth, np.ones_like(time)])
+    return np.clip(free, 0.0, 1.0), np.where(inside, gradient, 0.0)
+
+
+def dynamics(
+    parameters: Mapping[str, float] | Sequence[float] | NDArray[np.float64], time: NDArray[np.float64]
+) -> Dynamics:
+    """Rates, integrals and fraction at each frame.
+
+    Parameters
+    ----------
+    parameters : mapping or (14,) sequence
+        Model parameters, see `hetdask.model.PARAMETERS`.
+    time : (N,) float64
+        Frame times, s; not negative, increasing. The integrals begin at time[0].
+
+    Raises
+    ------
+    ConfigError
+        For a bad time axis, or an exponent that makes an integral diverge at t = 0.
+    """
+    p = as_vector(parameters).tolist()
+    time = np.asarray(time, dtype=np.float64)
+    check_time(time)
+    c_ref, c_ref_gradient = transport_integral(time, p[0], p[1], p[2], "ref")
+    c_sample, c_sample_gradient = transport_integral(time, p[3], p[4], p[5], "sample")
+    displacement, displacement_gradient = displacement_integral(time, p[6], p[7], p[8])
+    s, fraction_gradient = fraction(time, p[9], p[10], p[11], p[12])
+    return Dynamics(
+        time=time,
+        j_ref=np.maximum(_power_law(time, p[0], p[1], p[2]), 0.0),
+        j_sample=np.maximum(_power_law(time, p[3], p[4], p[5]), 0.0),
+        velocity=_power_law(time, p[6], p[7], p[8]),
+        fraction=s,
+        c_ref=c_ref,
+        c_sample=c_sample,
+        displacement=displacement,
+        phi0=p[13],
+        c_ref_gradient=c_ref_gradient,
+        c_sample_gradient=c_sample_gradient,
+        displacement_gradient=displacement_gradient,
+        fraction_gradient=fraction_gradient,
+    )

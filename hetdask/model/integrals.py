@@ -1,0 +1,167 @@
+r"""Exact integrals of the model's power laws.
+
+The transport rate is J(t) = max(D0 t^α + D_offset, 0) and the velocity v(t) = v0 t^β + v_offset.
+Both integrals have closed forms: ∫ t^α dt = t^(α+1)/(α+1), written here with (e^z - 1)/z so that
+α = -1 is a regular point. The bracket of J changes sign at most once, because t^α is monotone;
+only the interval where it is positive is integrated.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.errors import ConfigError
+
+Array = NDArray[np.float64]
+
+_NEAR: Final = 1.0
+"""Below this |(α+1) ln(stop/start)| the closed forms would cancel; (e^z - 1)/z does not."""
+
+_SERIES_TERMS: Final = 20
+
+
+def relative_expm1(z: Array) -> Array:
+    """(e^z - 1)/z for |z| of order 1, regular at z = 0."""
+    safe = np.where(z == 0.0, 1.0, z)
+    return np.where(z == 0.0, 1.0, np.expm1(safe) / safe)
+
+
+def relative_expm1_derivative(z: Array) -> Array:
+    """d/dz of (e^z - 1)/z for |z| of order 1: the integral of x e^(zx) over x in 0..1, as its power series."""
+    series = np.zeros_like(z)
+    for k in range(_SERIES_TERMS, -1, -1):
+        series = series * z + 1.0 / (math.factorial(k) * (k + 2))
+    return series
+
+
+def _log_ratio(start: float, stop: Array) -> Array:
+    """ln(stop/start), accurate also where both are close, for any positive start."""
+    near = np.minimum(stop - start, start)
+    return np.where(stop - start < start, np.log1p(near / start), np.log(stop) - math.log(start))
+
+
+def power_integral(start: float, stop: Array, exponent: float) -> Array:
+    """Integral of t^exponent from `start` to each of `stop`.
+
+    Parameters
+    ----------
+    start : float
+        Lower limit, s; at least 0.
+    stop : (N,) float64
+        Upper limits, s; none below `start`.
+    exponent : float
+        Must exceed -1 where `start` is 0.
+
+    Returns
+    -------
+    (N,) float64
+    """
+    c = exponent + 1.0
+    if start <= 0.0:
+        return np.asarray(stop**c / c)
+    span = _log_ratio(start, stop)
+    z = c * span
+    near = np.abs(z) < _NEAR
+    regular = start**c * span * relative_expm1(np.where(near, z, 0.0))
+    return np.where(near, regular, (stop**c - start**c) / (c or 1.0))
+
+
+def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
+    """Integral of t^exponent ln t: the derivative of `power_integral` with respect to the exponent."""
+    c = exponent + 1.0
+    positive = stop > 0.0
+    log_stop = np.log(np.where(positive, stop, 1.0))
+    if start <= 0.0:
+        return np.where(positive, stop**c / c * (log_stop - 1.0 / c), 0.0)
+    span = _log_ratio(start, stop)
+    z = c * span
+    near = np.abs(z) < _NEAR
+    regular = np.where(near, z, 0.0)
+    inner = math.log(start) * span * relative_expm1(regular) + span**2 * relative_expm1_derivative(regular)
+    safe = c or 1.0
+    closed = (stop**c * (log_stop - 1.0 / safe) - start**c * (math.log(start) - 1.0 / safe)) / safe
+    return np.where(near, start**c * inner, closed)
+
+
+def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple[float, float]:
+    """Interval of t > 0 on which amplitude·t^exponent + offset is positive, as (lower, upper)."""
+    if exponent == 0.0 or amplitude == 0.0:
+        constant = amplitude + offset if exponent == 0.0 else offset
+        return (0.0, math.inf) if constant > 0.0 else (0.0, 0.0)
+    if amplitude * offset >= 0.0:
+        return (0.0, math.inf) if max(amplitude, offset) > 0.0 else (0.0, 0.0)
+    log_zero = math.log(-float(offset) / float(amplitude)) / float(exponent)
+    zero = math.exp(log_zero) if log_zero < 700.0 else math.inf
+    return (zero, math.inf) if amplitude * exponent > 0.0 else (0.0, zero)
+
+
+def _check_integrable(start: float, exponent: float, names: tuple[str, str]) -> None:
+    if start <= 0.0 and exponent <= -1.0:
+        raise ConfigError(
+            f"{names[0]} = {exponent:g} makes the integral of {names[1]} diverge at t = 0: "
+            f"choose {names[0]} > -1 or a time_origin > 0 (for example time_origin: one frame time)"
+        )
+
+
+def check_time(time: Array) -> None:
+    """Raise ConfigError unless `time` is a non-negative, strictly increasing (N,) axis in s."""
+    if time.ndim != 1 or time.size == 0 or not np.all(np.isfinite(time)):
+        raise ConfigError(f"found a time axis of shape {time.shape}, expected (N,) finite values in s")
+    if time[0] < 0.0 or (time.size > 1 and np.any(np.diff(time) <= 0.0)):
+        raise ConfigError("the time axis must not be negative and must increase; check dt and time_origin")
+
+
+def transport_integral(
+    time: Array, amplitude: float, exponent: float, offset: float, name: str = "ref"
+) -> tuple[Array, Array]:
+    """Integrated transport C(t) from time[0] and its derivatives.
+
+    Parameters
+    ----------
+    time : (N,) float64
+        s, increasing.
+    amplitude, exponent, offset : float
+        D0 in Å²/s^(α+1), α, D_offset in Å²/s.
+    name : str
+        Component, for the error message.
+
+    Returns
+    -------
+    c : (N,) float64
+        Å², not decreasing, 0 at the first frame.
+    gradient : (3, N) float64
+        Derivatives with respect to amplitude, exponent, offset.
+
+    Raises
+    ------
+    ConfigError
+        Where α ≤ -1 and the time axis begins at 0.
+    """
+    lower, upper = positive_interval(amplitude, exponent, offset)
+    start = max(float(time[0]), lower)
+    if upper <= start:
+        return np.zeros_like(time), np.zeros((3, time.size))
+    _check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
+    stop = np.clip(time, start, max(upper, start))
+    power = power_integral(start, stop, exponent)
+    span = stop - start
+    c = np.maximum.accumulate(np.maximum(amplitude * power + offset * span, 0.0))
+    return c, np.stack([power, amplitude * power_log_integral(start, stop, exponent), span])
+
+
+def displacement_integral(time: Array, amplitude: float, exponent: float, offset: float) -> tuple[Array, Array]:
+    """Displacement V(t) from time[0], Å, and its derivatives with respect to v0, β and v_offset, (3, N)."""
+    start = float(time[0])
+    if amplitude != 0.0:
+        _check_integrable(start, exponent, ("beta", "v"))
+    span = time - start
+    if start <= 0.0 and exponent <= -1.0:
+        return offset * span, np.stack([np.zeros_like(span), np.zeros_like(span), span])
+    power = power_integral(start, time, exponent)
+    return amplitude * power + offset * span, np.stack(
+        [power, amplitude * power_log_integral(start, time, exponent), span]
+    )

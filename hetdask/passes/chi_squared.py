@@ -1,0 +1,119 @@
+"""χ² of a store at given parameters, with gradient and Gauss-Newton matrix, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hetdask.data.store import Store
+from hetdask.errors import ConfigError
+from hetdask.model.correlation import Parameters
+from hetdask.model.parameters import NAMES, as_vector
+from hetdask.passes.normal import project
+from hetdask.passes.run import Passes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChiSquared:
+    """χ² with the best contrast and offset of each angle, and its derivatives.
+
+    Attributes
+    ----------
+    value : float
+        Σ over angles of sum_squares/sigma².
+    gradient : (14,) float64
+        Derivative of `value` with respect to every parameter, in the order of `hetdask.model.NAMES`.
+    gauss_newton : (14, 14) float64
+        Gauss-Newton approximation of the Hessian of `value`.
+    contrast, offset : (n_phi,) float64
+    sum_squares : (n_phi,) float64
+        Squared residuals of each angle, in units of c2.
+    n_points : int
+        Pixels: pairs i < j of valid frames, each once.
+    """
+
+    value: float
+    gradient: Array
+    gauss_newton: Array
+    contrast: Array
+    offset: Array
+    sum_squares: Array
+    n_points: int
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def noise_levels(store: Store, sigma: ArrayLike | None) -> Array:
+    """Noise per angle (n_phi,): as given, or the store's estimate of the white noise.
+
+    Raises
+    ------
+    ConfigError
+        For a sigma that is not positive or of the wrong length.
+    """
+    values = store.noise if sigma is None else np.asarray(sigma, dtype=np.float64)
+    if values.ndim > 1 or values.size not in (1, store.n_phi):
+        raise ConfigError(f"found {values.size} values of sigma, expected one or one for each of {store.n_phi} angles")
+    values = np.broadcast_to(values, (store.n_phi,)).astype(np.float64)
+    if not (np.all(np.isfinite(values)) and np.all(values > 0.0)):
+        raise ConfigError(
+            f"sigma must be positive; found {values.min():g}. A map without any noise has no estimate: "
+            "give one, for example sigma: 0.01"
+        )
+    return values
+
+
+def chi_squared(
+    store: Store | str | Path, parameters: Parameters, *, sigma: ArrayLike | None = None, runner: Runner | None = None
+) -> ChiSquared:
+    """χ² of a data set at full resolution, exact, with exact derivatives.
+
+    Parameters
+    ----------
+    store : Store or path
+    parameters : mapping or (14,) sequence
+        Model parameters, see `hetdask.model.PARAMETERS`.
+    sigma : float or (n_phi,) float64, optional
+        Noise in units of c2; default the store's estimate from neighbouring pixels.
+    runner : Runner, optional
+        Where the shards are summed; default in this process.
+
+    Returns
+    -------
+    ChiSquared
+
+    Raises
+    ------
+    ConfigError, DataError
+    """
+    if not isinstance(store, Store):
+        store = Store.open(store)
+    vector = as_vector(parameters)
+    levels = noise_levels(store, sigma)
+    if runner is None:
+        from hetdask_cluster.runner import InlineRunner
+
+        runner = InlineRunner()
+    passes = Passes(store, runner, resident_bytes=0)
+    result = project(passes(vector, tuple(range(len(NAMES)))))
+    value, gradient, gauss_newton = result.weighted(levels)
+    return ChiSquared(
+        value=value,
+        gradient=2.0 * gradient,
+        gauss_newton=2.0 * gauss_newton,
+        contrast=result.contrast,
+        offset=result.offset + store.baseline,
+        sum_squares=result.sum_squares,
+        n_points=passes.n_points,
+    )

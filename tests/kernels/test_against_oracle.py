@@ -1,0 +1,205 @@
+"""Kernels and passes against brute force over the NumPy reference."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hetdask.model import as_vector, correlation, correlation_gradient, dynamics, simulate_gaussian
+from hetdask.passes.factors import angle_factors
+from hetdask.passes.normal import NormalSums, project
+from hetdask.passes.run import merge
+from hetdask.passes.shard import Series, Shard, collect_tiles, evaluate_shard
+
+Q = 0.0054
+ALL = tuple(range(14))
+
+parameter_sets = st.fixed_dictionaries(
+    {
+        "D0_ref": st.floats(1.0, 3e4),
+        "alpha_ref": st.floats(-0.9, 1.0),
+        "D_offset_ref": st.floats(-500.0, 500.0),
+        "D0_sample": st.floats(1.0, 3e4),
+        "alpha_sample": st.floats(-0.9, 1.0),
+        "D_offset_sample": st.floats(-500.0, 500.0),
+        "v0": st.floats(-300.0, 300.0),
+        "beta": st.floats(-0.9, 1.0),
+        "v_offset": st.floats(-50.0, 50.0),
+        "f0": st.floats(0.0, 1.0),
+        "f1": st.floats(-0.2, 0.2),
+        "f2": st.floats(-2.0, 2.0),
+        "f3": st.floats(0.0, 0.5),
+        "phi0": st.floats(-90.0, 90.0),
+    }
+)
+
+
+def tiled(maps: NDArray[np.float32], series: Series) -> list[list[tuple[int, int, NDArray[np.float32]]]]:
+    """Upper tiles of each map, padded with NaN."""
+    size, n = series.tile, series.time.size
+    blocks = -(-n // size)
+    padded = np.full((maps.shape[0], blocks * size, blocks * size), np.nan, dtype=np.float32)
+    padded[:, :n, :n] = maps
+    return [
+        [
+            (r, c, padded[m, r * size : (r + 1) * size, c * size : (c + 1) * size])
+            for r in range(blocks)
+            for c in range(r, blocks)
+        ]
+        for m in range(maps.shape[0])
+    ]
+
+
+def data_only(maps: NDArray[np.float64], excluded: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Maps with NaN wherever a pixel is no data."""
+    keep = np.triu(np.ones(maps.shape[1:], dtype=bool), 1)
+    keep = keep & ~excluded[:, :, None] & ~excluded[:, None, :]
+    return np.where(keep, maps, np.nan).astype(np.float32)
+
+
+def brute_force(maps: NDArray[np.float32], series: Series, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gram matrices of (1, g, D_1..D_14, e), pixel by pixel."""
+    g = correlation(vector, series.time, series.phi, series.q)
+    slopes = correlation_gradient(vector, series.time, series.phi, series.q)
+    grams = []
+    for m in range(series.n_phi):
+        data = np.isfinite(maps[m])
+        e = maps[m][data].astype(np.float64) - series.baseline[m]
+        x = np.vstack([np.ones(e.size), g[m][data], slopes[m][:, data], e])
+        grams.append(x @ x.T)
+    return np.array(grams)
+
+
+def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale of each entry of a Gram matrix: the norms of its columns, or of what they are differences of.
+
+    Where a derivative cancels (equal fractions, no flow), its rounding goes with the factors that cancel.
+    """
+    d = dynamics(vector, series.time)
+    columns = np.sqrt(np.abs(np.einsum("mkk->mk", gram)))
+    for m in range(series.n_phi):
+        excluded = np.zeros_like(series.excluded[m])
+        factors = angle_factors(d, series.phi[m], series.q[m], excluded, series.tile, ALL)
+        largest = np.abs(factors.left_slope).max(axis=(1, 2))
+        columns[m, 2:16] += 1e-3 * largest * columns[m, 0]
+    return columns[:, :, None] * columns[:, None, :]
+
+
+def experiment(
+    parameters: dict[str, float], n: int, n_phi: int, tile: int, dt: float, seed: int, gaps: bool
+) -> tuple[NDArray[np.float32], Series, NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    time = dt * np.arange(n)
+    phi = np.linspace(0.0, 90.0, n_phi)
+    maps = simulate_gaussian(parameters, time, phi, Q, sigma=0.02, rng=rng)
+    excluded = np.zeros((n_phi, n), dtype=bool)
+    if gaps:
+        excluded[0, rng.integers(n)] = True
+        excluded[-1, rng.integers(n) :] |= rng.random() < 0.2
+        for _ in range(3):
+            maps[rng.integers(n_phi), rng.integers(n), rng.integers(n)] = np.nan
+        maps[0, : n // 4, n // 2 :] = np.nan
+    maps = data_only(maps, excluded)
+    baseline = np.array([np.nanmean(m) if np.isfinite(m).any() else 1.0 for m in maps], dtype=np.float32)
+    series = Series(phi, np.full(n_phi, Q), time, excluded, baseline.astype(np.float64), tile)
+    return maps, series, as_vector(parameters)
+
+
+@given(
+    parameters=parameter_sets,
+    n=st.one_of(st.integers(3, 60), st.sampled_from([150, 300])),
+    n_phi=st.integers(1, 2),
+    tile=st.sampled_from([16, 32, 48, 304]),
+    dt=st.sampled_from([0.01, 0.1, 1.0]),
+    seed=st.integers(0, 2**16),
+    gaps=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_sums_agree_with_brute_force(
+    parameters: dict[str, float], n: int, n_phi: int, tile: int, dt: float, seed: int, gaps: bool
+) -> None:
+    maps, series, vector = experiment(parameters, n, n_phi, tile, dt, seed, gaps)
+    expected = brute_force(maps, series, vector)
+    tiles = tiled(maps, series)
+    shard = Shard(series, tuple(collect_tiles(series, m, tiles[m]) for m in range(n_phi)), tuple(range(n_phi)))
+    found = merge(n_phi, 14, [evaluate_shard(shard, vector, ALL)]).gram
+    assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
+    np.testing.assert_array_equal(found[:, 0, 0], expected[:, 0, 0])
+
+
+@given(parameters=parameter_sets, seed=st.integers(0, 2**16), gaps=st.booleans(), order=st.permutations(range(9)))
+@settings(max_examples=30, deadline=None)
+def test_any_chunking_and_order_give_the_same_sums(
+    parameters: dict[str, float], seed: int, gaps: bool, order: list[int]
+) -> None:
+    maps, series, vector = experiment(parameters, 57, 2, 64, 0.1, seed, gaps)
+    whole = Shard(
+        series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1)
+    )
+    expected = merge(2, 14, [evaluate_shard(whole, vector, ALL)]).gram
+    small = Series(series.phi, series.q, series.time, series.excluded, series.baseline, 16)
+    pieces = [[] for _ in range(9)]
+    for m, tiles in enumerate(tiled(maps, small)):
+        for k, tile in enumerate(tiles):
+            pieces[(3 * m + k) % 9].append((m, tile))
+    parts = []
+    for k in order:
+        by_angle = [[tile for m, tile in pieces[k] if m == angle] for angle in (0, 1)]
+        angles = tuple(collect_tiles(small, angle, by_angle[angle]) for angle in (0, 1) if by_angle[angle])
+        shard = pickle.loads(pickle.dumps(Shard(small, angles, (k,) if k < 2 else ())))
+        parts.append(evaluate_shard(shard, vector, ALL))
+    found = merge(2, 14, parts).gram
+    assert np.all(np.abs(found - expected) <= 1e-10 * magnitude(series, vector, expected) + 1e-30)
+
+
+@pytest.mark.parametrize("rate", [1e5, 1e6])
+def test_decays_beyond_the_range_of_a_float_are_handled(rate: float) -> None:
+    """One component is gone within a frame, the other hardly moves."""
+    parameters = {"D0_ref": rate, "alpha_ref": 1.5, "D0_sample": 20.0, "v0": 5.0, "f0": 0.4, "f3": 0.1}
+    maps, series, vector = experiment(parameters, 90, 2, 96, 1.0, 3, True)
+    shard = Shard(series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1))
+    found = merge(2, 14, [evaluate_shard(shard, vector, ALL)]).gram
+    expected = brute_force(maps, series, vector)
+    assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
+
+
+@pytest.mark.parametrize("pure", [0.0, 1.0])
+def test_a_pure_component_has_finite_sums(pure: float) -> None:
+    maps, series, vector = experiment({"f0": 0.0, "f3": pure, "v0": 5.0}, 40, 1, 48, 0.1, 3, False)
+    shard = Shard(series, (collect_tiles(series, 0, tiled(maps, series)[0]),), (0,))
+    found = merge(1, 14, [evaluate_shard(shard, vector, ALL)]).gram
+    np.testing.assert_allclose(found, brute_force(maps, series, vector), rtol=1e-9, atol=1e-9)
+
+
+@given(parameters=parameter_sets, seed=st.integers(0, 2**16))
+@settings(max_examples=25, deadline=None)
+def test_projection_is_ordinary_least_squares(parameters: dict[str, float], seed: int) -> None:
+    maps, series, vector = experiment(parameters, 30, 1, 32, 0.1, seed, True)
+    data = np.isfinite(maps[0])
+    e = maps[0][data].astype(np.float64) - series.baseline[0]
+    g = correlation(vector, series.time, series.phi, series.q)[0][data]
+    slopes = correlation_gradient(vector, series.time, series.phi, series.q)[0][:, data]
+    design = np.stack([np.ones_like(g), g], axis=1)
+    if np.std(g) < 1e-4:
+        return
+    (offset, contrast), *_ = np.linalg.lstsq(design, e, rcond=None)
+    residual = e - design @ [offset, contrast]
+    basis, _ = np.linalg.qr(design)
+    projected = slopes - (slopes @ basis) @ basis.T
+    result = project(NormalSums(brute_force(maps, series, vector)))
+    assert result.contrast[0] == pytest.approx(contrast, rel=1e-7, abs=1e-9)
+    assert result.offset[0] == pytest.approx(offset, rel=1e-7, abs=1e-9)
+    assert result.sum_squares[0] == pytest.approx(residual @ residual, rel=1e-9)
+    # Kaufman's gradient is exact: the derivative of the contrast drops out at its optimum.
+    np.testing.assert_allclose(
+        result.gradient[0],
+        -contrast * slopes @ residual,
+        atol=1e-7 * abs(contrast) * np.linalg.norm(slopes, axis=1).max() * np.linalg.norm(residual),
+    )
+    hessian = contrast**2 * projected @ projected.T
+    np.testing.assert_allclose(result.gauss_newton[0], hessian, atol=1e-7 * np.abs(hessian).max() + 1e-12)
