@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.correlation import amplitudes, flow_wavevector
 from hetdask.model.dynamics import Dynamics
+from hetdask_kernels import block_decays
 
 Array = NDArray[np.float64]
 
@@ -99,6 +100,8 @@ def _slopes(
     slope[2] *= np.sqrt(2.0)
     q2 = q * q
     left, right = np.zeros((2, len(free), 4, length))
+    if not free:
+        return left, right
     n = d.time.size
     for row, k in enumerate(free):
         symmetric, dynamic = np.zeros((4, n)), np.zeros((4, n))
@@ -153,9 +156,7 @@ def angle_factors(
     first = np.arange(n_blocks) * tile
     last = first + tile - 1
     steep = np.any(exponent[:, last] - exponent[:, first] > STEEP_RANGE, axis=0)
-    block = np.repeat(np.arange(n_blocks), tile)
-    decay_row = _decay(exponent[:, last[block]] - exponent, phase[last[block]] - phase)
-    decay_column = _decay(exponent - exponent[:, first[block]], phase - phase[first[block]])
+    decay_row, decay_column = block_decays(step, tile)
     left_slope, right_slope = _slopes(d, kappa, kappa_slope, q, free, keep, length)
     return AngleFactors(
         tile=tile,

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT
+from hetdask_kernels._jit import JIT, REORDER
 
 Array = NDArray[np.float64]
 
@@ -95,6 +95,19 @@ def _half_products(prefix, suffix, left, right, cross, out_left, out_right):  # 
                 out_right[k, c, j] = cross[k, c, j] + 0.5 * y
 
 
+@njit(fastmath=REORDER, **JIT)
+def _add_products(a, b, out):  # type: ignore[no-untyped-def]
+    """Add a·bᵀ of (p, L) arrays to `out` (p, p)."""
+    for k in range(a.shape[0]):
+        x = a[k]
+        for m in range(b.shape[0]):
+            y = b[m]
+            total = 0.0
+            for j in range(x.shape[0]):
+                total += x[j] * y[j]
+            out[k, m] += total
+
+
 @njit(**JIT)
 def _reverse_steps(step):  # type: ignore[no-untyped-def]
     """Steps of the series read backwards."""
@@ -152,8 +165,11 @@ def model_gram(step: Array, weight: Array, valid: Array, left: Array, right: Arr
     gram[0, 2:] = flat_left @ (suffix[:, 0, 1:] * valid[:, None]).T.ravel()
     gram[0, 2:] += flat_right @ (prefix[:, 0, 1:] * valid[:, None]).T.ravel()
     gram[1, 2:] = flat_left @ earlier_g[1:].ravel() + flat_right @ later_g[1:].ravel()
-    mixed = flat_right @ half_right.reshape(p, 4 * n).T
-    gram[2:, 2:] = flat_left @ half_left.reshape(p, 4 * n).T + mixed + mixed.T
+    # Small products in this thread: a threaded BLAS would only fight with the other tasks.
+    early, mixed = np.zeros((p, p)), np.zeros((p, p))
+    _add_products(flat_left, half_left.reshape(p, 4 * n), early)
+    _add_products(flat_right, half_right.reshape(p, 4 * n), mixed)
+    gram[2:, 2:] = early + mixed + mixed.T
     lower = np.tril_indices(p + 2, -1)
     gram[lower] = gram.T[lower]
     return gram

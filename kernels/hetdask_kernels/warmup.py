@@ -7,7 +7,9 @@ import time
 import numpy as np
 
 from hetdask_kernels.contract import contract_tiles
+from hetdask_kernels.decay import block_decays
 from hetdask_kernels.pixels import weighted_gram
+from hetdask_kernels.prepare import prepare_tile
 from hetdask_kernels.separable import model_gram
 
 _FRAMES = 16
@@ -61,7 +63,14 @@ def warmup_numba_kernels() -> dict[str, float]:
     True
     """
     seconds = {}
-    for name, run in (("contract_tiles", _contract), ("model_gram", _model), ("weighted_gram", _pixels)):
+    kernels = {
+        "block_decays": lambda: block_decays(np.ones((4, _FRAMES)), _FRAMES),
+        "contract_tiles": _contract,
+        "model_gram": _model,
+        "prepare_tile": lambda: prepare_tile(np.zeros((_FRAMES, _FRAMES), dtype=np.float32), 0.0),
+        "weighted_gram": _pixels,
+    }
+    for name, run in kernels.items():
         start = time.perf_counter()
         run()
         seconds[name] = time.perf_counter() - start
