@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.correlation import amplitudes, flow_wavevector
 from hetdask.model.dynamics import Dynamics
-from hetdask_kernels import block_decays
+from hetdask_kernels import LANES, block_decays
 
 Array = NDArray[np.float64]
 
@@ -39,8 +39,10 @@ class AngleFactors:
         Decay between each frame and the last or the first frame of its block.
     left, right : (4, L) float64
         Amplitudes times these decays.
-    left_slope, right_slope : (p, 4, L) float64
-        Derivatives with respect to the free parameters at the earlier and the later frame.
+    slope : (L, 4, LANES) float64
+        Derivative factors of the free parameters, see `hetdask_kernels.model_gram`.
+    sign : (LANES,) float64
+        1 for parameters of the composition, -1 for those of the dynamics.
     exponent : (2, L) float64
         q²C of both components, steps clipped at `MAX_STEP`.
     phase : (L,) float64
@@ -57,8 +59,8 @@ class AngleFactors:
     decay_column: Array
     left: Array
     right: Array
-    left_slope: Array
-    right_slope: Array
+    slope: Array
+    sign: Array
     exponent: Array
     phase: Array
     steep: NDArray[np.bool_]
@@ -94,32 +96,32 @@ def _clip_steps(exponent: Array) -> Array:
 def _slopes(
     d: Dynamics, kappa: float, kappa_slope: float, q: float, free: tuple[int, ...], keep: Array, length: int
 ) -> tuple[Array, Array]:
-    """Derivative factors of the free parameters at the earlier and the later frame, both (p, 4, length)."""
-    weight, slope = amplitudes(d.fraction)
-    weight[2] *= np.sqrt(2.0)
-    slope[2] *= np.sqrt(2.0)
-    q2 = q * q
-    left, right = np.zeros((2, len(free), 4, length))
+    """Derivative factors (length, 4, LANES) and their signs (LANES,) of the free parameters."""
+    slope, sign = np.zeros((length, 4, LANES)), np.ones(LANES)
     if not free:
-        return left, right
-    n = d.time.size
-    for row, k in enumerate(free):
-        symmetric, dynamic = np.zeros((4, n)), np.zeros((4, n))
+        return slope, sign
+    (ref, sample, cross), change = amplitudes(d.fraction)
+    ref_gain, sample_gain = q * q * ref * keep, q * q * sample * keep
+    cross_gain = q * q * np.sqrt(0.5) * cross * keep
+    flow_gain = np.sqrt(2.0) * cross * keep
+    change[2] *= np.sqrt(2.0)
+    change *= keep
+    out = slope[: d.time.size]
+    for lane, k in enumerate(free):
+        sign[lane] = 1.0 if 9 <= k < 13 else -1.0
         if k < 3:
-            gain = q2 * d.c_ref_gradient[k]
-            dynamic[0], dynamic[2] = weight[0] * gain, 0.5 * weight[2] * gain
+            out[:, 0, lane] = ref_gain * d.c_ref_gradient[k]
+            out[:, 2, lane] = cross_gain * d.c_ref_gradient[k]
         elif k < 6:
-            gain = q2 * d.c_sample_gradient[k - 3]
-            dynamic[1], dynamic[2] = weight[1] * gain, 0.5 * weight[2] * gain
+            out[:, 1, lane] = sample_gain * d.c_sample_gradient[k - 3]
+            out[:, 2, lane] = cross_gain * d.c_sample_gradient[k - 3]
         elif k < 9:
-            dynamic[3] = -kappa * weight[2] * d.displacement_gradient[k - 6]
+            out[:, 3, lane] = kappa * flow_gain * d.displacement_gradient[k - 6]
         elif k < 13:
-            symmetric[:3] = slope * d.fraction_gradient[k - 9]
+            out[:, :3, lane] = (change * d.fraction_gradient[k - 9]).T
         else:
-            dynamic[3] = -kappa_slope * weight[2] * d.displacement
-        left[row, :, :n] = (symmetric + dynamic) * keep
-        right[row, :, :n] = (symmetric - dynamic) * keep
-    return left, right
+            out[:, 3, lane] = kappa_slope * flow_gain * d.displacement
+    return slope, sign
 
 
 def angle_factors(
@@ -157,7 +159,7 @@ def angle_factors(
     last = first + tile - 1
     steep = np.any(exponent[:, last] - exponent[:, first] > STEEP_RANGE, axis=0)
     decay_row, decay_column = block_decays(step, tile)
-    left_slope, right_slope = _slopes(d, kappa, kappa_slope, q, free, keep, length)
+    slope, sign = _slopes(d, kappa, kappa_slope, q, free, keep, length)
     return AngleFactors(
         tile=tile,
         weight=weight,
@@ -167,8 +169,8 @@ def angle_factors(
         decay_column=decay_column,
         left=_weighted(weight, decay_row),
         right=_weighted(weight, decay_column),
-        left_slope=left_slope,
-        right_slope=right_slope,
+        slope=slope,
+        sign=sign,
         exponent=exponent,
         phase=phase,
         steep=steep,

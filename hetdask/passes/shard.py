@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hetdask.errors import DataError
 from hetdask.model.dynamics import dynamics
 from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask_kernels import contract_tiles, model_gram, prepare_tile, weighted_gram
+from hetdask_kernels import contract_tiles, model_gram, prepare_tile, slope_products, weighted_gram
 
 Array = NDArray[np.float64]
 
@@ -162,10 +162,7 @@ def _complex_product(a: Array, b: Array) -> Array:
     return np.stack([a[0] * b[0], a[1] * b[1], a[2] * b[2] - a[3] * b[3], a[2] * b[3] + a[3] * b[2]])
 
 
-_SIGN = np.array([1.0, 1.0, 1.0, -1.0])[:, None]
-
-
-def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float) -> Array:
+def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free: int) -> Array:
     """Sums of e·(g, D_1..D_p) over the tiles, (p + 1,)."""
     rows, columns, extra = contract_tiles(
         tiles.tiles,
@@ -181,8 +178,7 @@ def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float) -> Arr
     rows = _complex_product(rows, factors.decay_row) + extra[0]
     columns = _complex_product(columns, factors.decay_column) + extra[1]
     model = np.sum(factors.weight * rows[:3])
-    slopes = np.einsum("kcj,cj->k", factors.left_slope, rows * _SIGN)
-    slopes += np.einsum("kcj,cj->k", factors.right_slope, columns * _SIGN)
+    slopes = slope_products(rows, columns, factors.slope, factors.sign)[:n_free] if n_free else np.empty(0)
     return np.concatenate([[model], slopes])
 
 
@@ -207,8 +203,9 @@ def _missing_gram(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_f
             np.ascontiguousarray(factors.step[:, c]),
             np.ascontiguousarray(factors.weight[:, r]),
             np.ascontiguousarray(factors.weight[:, c]),
-            np.ascontiguousarray(factors.left_slope[:, :, r]),
-            np.ascontiguousarray(factors.right_slope[:, :, c]),
+            factors.slope[r],
+            factors.slope[c],
+            factors.sign,
             gram,
         )
     return gram
@@ -247,13 +244,13 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         gram = np.zeros((p + 3, p + 3))
         if angle in shard.owned:
             gram[:-1, :-1] = model_gram(
-                factors.step, factors.weight, factors.valid, factors.left_slope, factors.right_slope
+                factors.step, factors.weight, factors.valid, factors.slope, factors.sign, p
             )
         if angle in held:
             baseline = float(series.baseline[angle])
             tiles = held[angle]
             gram -= _missing_gram(factors, tiles, baseline, p)
-            products = np.concatenate([[tiles.total], _data_sums(factors, tiles, baseline)])
+            products = np.concatenate([[tiles.total], _data_sums(factors, tiles, baseline, p)])
             gram[-1, :-1] += products
             gram[:-1, -1] += products
             gram[-1, -1] += tiles.square

@@ -9,3 +9,6 @@ JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "nump
 
 REORDER: Final = {"reassoc", "contract", "nsz"}
 """Lets sums be vectorised. Not full fast-math: NaN and infinity keep their meaning."""
+
+LANES: Final = 16
+"""Parameters that the kernels carry side by side: the 14 of the model, filled up to whole vector registers."""

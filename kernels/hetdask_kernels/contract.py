@@ -248,3 +248,39 @@ def contract_tiles(
     extra = np.zeros((2, *left.shape))
     _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weight, step, rows, columns, extra)
     return rows, columns, extra
+
+
+@njit(fastmath=REORDER, **JIT)
+def _slope_products(rows, columns, slope, sign, out):  # type: ignore[no-untyped-def]
+    for j in range(slope.shape[0]):
+        here = slope[j]
+        for c in range(4):
+            # Re[l U] = Re l Re U - Im l Im U, and the fourth row holds -Im l.
+            early, late = rows[c, j], columns[c, j]
+            for k in range(out.shape[0]):
+                out[k] += here[c, k] * (early + sign[k] * late)
+
+
+def slope_products(
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    sign: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Sums of e·D_k from complete row and column sums.
+
+    Parameters
+    ----------
+    rows, columns : (4, L) float64
+        Σ_j e w_c(j) E_c(i, j) for each earlier frame, Σ_i e w_c(i) E_c(i, j) for each later one.
+    slope : (L, 4, LANES) float64
+    sign : (LANES,) float64
+        As in `separable.model_gram`.
+
+    Returns
+    -------
+    (LANES,) float64
+    """
+    out = np.zeros(slope.shape[2])
+    _slope_products(rows, columns, slope, sign, out)
+    return out

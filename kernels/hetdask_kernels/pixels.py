@@ -15,7 +15,7 @@ from hetdask_kernels._jit import JIT
 @njit(**JIT)
 def weighted_gram(
     tile, pixel_weight, diagonal, steep, baseline, decay_row, decay_column, coupling, step,
-    weight_row, weight_column, left, right, gram,
+    weight_row, weight_column, slope_row, slope_column, sign, gram,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Add the weighted Gram matrix of (1, g, D_1..D_p, e) over the pixels of one tile.
 
@@ -39,12 +39,13 @@ def weighted_gram(
         Decay from the frame before; used where `steep`.
     weight_row, weight_column : (3, size) float64
         Amplitudes of the terms.
-    left, right : (p, 4, size) float64
-        Slopes at the rows and the columns, as in `separable.model_gram`.
+    slope_row, slope_column : (size, 4, LANES) float64
+        Derivative factors at the rows and the columns, as in `separable.model_gram`.
+    sign : (LANES,) float64
     gram : (p + 3, p + 3) float64
         Symmetric; added to.
     """
-    p = left.shape[0]
+    p = gram.shape[0] - 3
     x = np.empty(p + 3)
     size = tile.shape[0]
     for i in range(size):
@@ -70,12 +71,17 @@ def weighted_gram(
                 + weight_row[1, i] * weight_column[1, j] * sample
                 + weight_row[2, i] * weight_column[2, j] * cross.real
             )
+            v1, v2, v3 = ref * weight_column[0, j], sample * weight_column[1, j], weight_column[2, j]
+            u1, u2, u3 = ref * weight_row[0, i], sample * weight_row[1, i], weight_row[2, i]
+            early, late = slope_row[i], slope_column[j]
             for k in range(p):
-                first = left[k, 0, i] * weight_column[0, j] + weight_row[0, i] * right[k, 0, j]
-                second = left[k, 1, i] * weight_column[1, j] + weight_row[1, i] * right[k, 1, j]
-                third = left[k, 2, i] * weight_column[2, j] + weight_row[2, i] * right[k, 2, j]
-                fourth = left[k, 3, i] * weight_column[2, j] + weight_row[2, i] * right[k, 3, j]
-                x[2 + k] = first * ref + second * sample + third * cross.real - fourth * cross.imag
+                x[2 + k] = (
+                    early[0, k] * v1
+                    + early[1, k] * v2
+                    + v3 * (early[2, k] * cross.real + early[3, k] * cross.imag)
+                    + sign[k]
+                    * (late[0, k] * u1 + late[1, k] * u2 + u3 * (late[2, k] * cross.real + late[3, k] * cross.imag))
+                )
             x[p + 2] = np.float64(tile[i, j]) - baseline
             for k in range(p + 3):
                 scaled = w * x[k]

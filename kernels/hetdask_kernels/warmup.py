@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from hetdask_kernels._jit import LANES
 from hetdask_kernels.contract import contract_tiles
 from hetdask_kernels.decay import block_decays
 from hetdask_kernels.pixels import weighted_gram
@@ -33,18 +34,18 @@ def _contract() -> None:
 
 
 def _model() -> None:
-    slopes = np.ones((_PARAMETERS, 4, _FRAMES))
     factor = np.ones((4, _FRAMES))
-    model_gram(factor, factor[:3], np.ones(_FRAMES), slopes, slopes)
+    model_gram(factor, factor[:3], np.ones(_FRAMES), np.ones((_FRAMES, 4, LANES)), np.ones(LANES), _PARAMETERS)
 
 
 def _pixels() -> None:
     tile = np.zeros((_FRAMES, _FRAMES), dtype=np.float32)
     factor = np.ones((4, _FRAMES))
-    slopes = np.ones((_PARAMETERS, 4, _FRAMES))
+    slopes = np.ones((_FRAMES, 4, LANES))
     gram = np.zeros((_PARAMETERS + 3, _PARAMETERS + 3))
     weighted_gram(
-        tile, tile, False, False, 0.0, factor, factor, np.ones(4), factor, factor[:3], factor[:3], slopes, slopes, gram
+        tile, tile, False, False, 0.0, factor, factor, np.ones(4), factor, factor[:3], factor[:3], slopes, slopes,
+        np.ones(LANES), gram,
     )
 
 

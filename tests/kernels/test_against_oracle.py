@@ -85,7 +85,7 @@ def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.floa
     for m in range(series.n_phi):
         excluded = np.zeros_like(series.excluded[m])
         factors = angle_factors(d, series.phi[m], series.q[m], excluded, series.tile, ALL)
-        largest = np.abs(factors.left_slope).max(axis=(1, 2))
+        largest = np.abs(factors.slope).max(axis=(0, 1))[:14]
         columns[m, 2:16] += 1e-3 * largest * columns[m, 0]
     return columns[:, :, None] * columns[:, None, :]
 

@@ -1,0 +1,250 @@
+"""The whole way from settings to a result: ingest, fit, files. The command line and `hetdask.fit` both go through here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hetdask.config import Settings, load_settings
+from hetdask.data.ingest import ingest
+from hetdask.data.store import Store
+from hetdask.errors import ConfigError
+from hetdask.fitting import HistoryEntry, Problem, fit_store
+from hetdask.fitting.refine import integrable_bounds
+from hetdask.passes.chi_squared import noise_levels
+from hetdask.passes.run import Passes
+from hetdask.results import Result
+from hetdask.results.files import prepare_run_folder, write_run
+from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+DATA_FOLDER = "data.zarr"
+"""Name of the store in a run folder, where the settings give a source and no store."""
+
+
+class Progress(Protocol):
+    """What a long analysis tells while it runs."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins: "ingest", "load", "refine" or "results"."""
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """So many steps of the stage are done."""
+
+    def evaluation(self, entry: HistoryEntry) -> None:
+        """The fit has evaluated the model once more."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Say nothing."""
+
+    def evaluation(self, entry: HistoryEntry) -> None:
+        """Say nothing."""
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Stages of an analysis, announced and timed."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.progress.stage(name)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - start
+
+    def timings(self) -> dict[str, float]:
+        return {**self.seconds, "total": time.perf_counter() - self._began}
+
+
+def as_runner(client: Client | Runner | None) -> Runner:
+    """Runner for a Dask client; None runs in this process, a runner is returned as it is."""
+    if client is None:
+        return InlineRunner()
+    if hasattr(client, "put"):
+        return client
+    return DaskRunner(client)
+
+
+def open_data(
+    settings: Settings,
+    *,
+    folder: Path,
+    runner: Runner,
+    memory_limit: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Store:
+    """Store that the settings name, ingested first where they name a source.
+
+    Parameters
+    ----------
+    settings : Settings
+    folder : Path
+        Run folder; the store goes there unless `data.store` says otherwise.
+    runner : Runner
+    memory_limit : int, optional
+        Bytes for the workers that ingest.
+    overwrite : bool
+        Ingest again where the store exists already.
+    progress : Progress, optional
+
+    Raises
+    ------
+    ConfigError
+        If the settings name neither source nor store.
+    DataError
+        If the source or the store can't be read, or the store was made from something else.
+    """
+    data = settings.data
+    if data.source is None:
+        if data.store is None:
+            raise ConfigError(
+                "the settings name no data: give data.source (a beamline file) or data.store (a store that "
+                "`hetdask ingest` wrote), for example source: scan_0001.hdf"
+            )
+        return Store.open(data.store)
+    path = data.store or folder / DATA_FOLDER
+    return ingest(
+        data.source,
+        path,
+        layout=data.layout,
+        key=data.key,
+        q=data.q,
+        **({} if data.q_tolerance is None else {"q_tolerance": data.q_tolerance}),
+        frames=data.frames,
+        angles=data.angles,
+        angle_fallback=data.angle_fallback,
+        phi=data.phi,
+        dt=data.dt,
+        time_origin=data.time_origin,
+        asymmetry=data.asymmetry,
+        overwrite=overwrite,
+        runner=runner,
+        memory_limit=memory_limit,
+        progress=None if progress is None else progress.advance,
+    )
+
+
+def problem_of(settings: Settings, store: Store) -> Problem:
+    """What to fit: start values, bounds and free parameters from the settings, noise from the store.
+
+    Raises
+    ------
+    ConfigError
+        If an exponent that starts at or below -1 meets a time axis that begins at 0, or the noise is not positive.
+    """
+    table = settings.parameter_table()
+    start = np.array([row.value for row in table])
+    upper = np.array([row.max for row in table])
+    lower = integrable_bounds(np.array([row.min for row in table]), store.time_origin)
+    for row, bound in zip(table, lower, strict=True):
+        if row.min <= row.value < bound:
+            raise ConfigError(
+                f"{row.name} = {row.value:g} makes the integral diverge at t = 0: choose a value above -1, or "
+                f"time_origin > 0, for example time_origin: {store.dt:g} (one frame time)"
+            )
+    free = tuple(k for k, row in enumerate(table) if not row.fixed)
+    return Problem(start, lower, upper, free, noise_levels(store, settings.fit.sigma))
+
+
+def fit(
+    store: Store | str | Path,
+    config: Settings | Mapping[str, Any] | str | Path,
+    *,
+    client: Client | Runner | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    resident_bytes: int | None = None,
+    progress: Progress | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Result:
+    """Fit a store.
+
+    Parameters
+    ----------
+    store : Store or path
+        What `hetdask.ingest` made.
+    config : Settings, mapping or path
+        Start values, bounds and options; its `data` section is not used.
+    client : distributed.Client, optional
+        Where to compute; default in this process.
+    folder : path, optional
+        Run folder: history and checkpoint while fitting, result, plots and report after. None writes nothing.
+    resume : bool
+        Go on from the checkpoint in `folder`.
+    overwrite : bool
+        Replace an earlier run in `folder`.
+    resident_bytes : int, optional
+        Data that the workers may keep in memory between passes; None keeps all.
+    progress : Progress, optional
+    timings : mapping of str to float, optional
+        Seconds of earlier stages, to be recorded with the result.
+
+    Returns
+    -------
+    Result
+        `result.status` says whether the fit converged.
+
+    Raises
+    ------
+    ConfigError, DataError, ClusterError
+    """
+    settings = load_settings(config)
+    if not isinstance(store, Store):
+        store = Store.open(store)
+    progress = progress or Silent()
+    stages = _Stages(progress)
+    run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
+    problem = problem_of(settings, store)
+    runner = as_runner(client)
+    with stages("load"):
+        passes = Passes(store, runner, resident_bytes=resident_bytes)
+    with stages("refine"):
+        refinement = fit_store(
+            passes,
+            problem,
+            folder=run,
+            resume=resume,
+            max_evaluations=settings.fit.max_evaluations,
+            tolerance=settings.fit.tolerance,
+            rounds=settings.fit.rounds,
+            on_entry=progress.evaluation,
+        )
+    seconds = {**(timings or {}), **stages.timings()}
+    seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
+    cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
+    if run is None:
+        return Result.from_refinement(refinement, store, timings=seconds, cluster=cluster)
+    with stages("results"):
+        return write_run(
+            run,
+            refinement,
+            store,
+            config=settings.resolved(),
+            timings=seconds,
+            cluster=cluster,
+            plots=settings.output.plots,
+            runner=runner,
+        )
