@@ -1,0 +1,119 @@
+"""A pass gives the same answer however the data are cut, kept and spread out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hetdask.data.store import Store
+from hetdask.data.store_writer import StoreWriter
+from hetdask.data.writers import write_store
+from hetdask.errors import ConfigError, DataError
+from hetdask.model import NAMES, as_vector, correlation, simulate_gaussian
+from hetdask.passes import Passes, chi_squared, project
+from hetdask_cluster.runner import InlineRunner, Runner
+
+FLOW = {
+    "D0_ref": 400.0, "alpha_ref": -0.2, "D0_sample": 1500.0, "alpha_sample": -0.1, "v0": 40.0, "beta": 0.15,
+    "f0": 0.35, "f1": -0.015, "f3": 0.15, "phi0": -3.0,
+}  # fmt: skip
+PHI = [0.0, 40.0, 90.0]
+Q = 0.0054
+DT = 0.5
+FREE = tuple(range(14))
+
+
+@pytest.fixture(scope="module")
+def maps() -> np.ndarray:
+    rng = np.random.default_rng(11)
+    maps = simulate_gaussian(FLOW, DT * np.arange(150), PHI, Q, sigma=0.02, rng=rng)
+    maps[1, 20, :] = maps[1, :, 20] = np.nan
+    maps[2, 30, 90] = maps[2, 90, 30] = np.nan
+    return maps
+
+
+@pytest.fixture(scope="module")
+def store(maps: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return write_store(tmp_path_factory.mktemp("passes") / "whole.zarr", maps, phi=PHI, q=Q, dt=DT)
+
+
+def test_chi_squared_is_that_of_ordinary_least_squares(maps: np.ndarray, store: Store) -> None:
+    found = chi_squared(store, FLOW)
+    g = correlation(FLOW, DT * np.arange(150), PHI, Q)
+    upper = np.triu(np.ones((150, 150), dtype=bool), 1)
+    total, points = 0.0, 0
+    for m in range(3):
+        data = upper & np.isfinite(maps[m])
+        e = maps[m][data].astype(np.float32).astype(np.float64)
+        design = np.stack([np.ones(e.size), g[m][data]], axis=1)
+        (offset, contrast), squares, *_ = np.linalg.lstsq(design, e, rcond=None)
+        assert found.contrast[m] == pytest.approx(contrast, rel=1e-9)
+        assert found.offset[m] == pytest.approx(offset, rel=1e-9)
+        assert found.sum_squares[m] == pytest.approx(squares[0], rel=1e-9)
+        total += squares[0] / store.noise[m] ** 2
+        points += e.size
+    assert float(found) == pytest.approx(total, rel=1e-9)
+    assert found.n_points == points
+
+
+def test_the_gradient_is_that_of_chi_squared(store: Store) -> None:
+    vector = as_vector(FLOW) * 1.05
+    found = chi_squared(store, vector)
+    for k, name in enumerate(NAMES):
+        step = np.eye(14)[k] * 1e-2 / np.sqrt(found.gauss_newton[k, k])
+        plus, minus = (chi_squared(store, vector + sign * step).value for sign in (1, -1))
+        numeric = (plus - minus) / (2.0 * step[k])
+        scale = np.sqrt(found.value * found.gauss_newton[k, k])
+        assert found.gradient[k] == pytest.approx(numeric, rel=1e-4, abs=1e-6 * scale), name
+
+
+@given(tile=st.sampled_from([16, 48, 80, 160]), shard_bytes=st.sampled_from([1, 50_000, 10**9]), resident=st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_any_chunking_resident_or_streamed_gives_the_same_sums(
+    maps: np.ndarray, store: Store, tmp_path_factory: pytest.TempPathFactory, tile: int, shard_bytes: int, resident: bool
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "cut.zarr"
+    cut = write_store(path, maps, phi=PHI, q=Q, dt=DT, tile=tile, shard_bytes=shard_bytes)
+    vector = as_vector(FLOW)
+    expected = Passes(store, InlineRunner())(vector, FREE).gram
+    found = Passes(cut, InlineRunner(), resident_bytes=None if resident else 0)(vector, FREE).gram
+    norm = np.sqrt(np.einsum("mkk->mk", expected))
+    assert np.all(np.abs(found - expected) <= 1e-10 * norm[:, :, None] * norm[:, None, :])
+
+
+def test_workers_give_the_same_sums(store: Store, dask_runner: Runner) -> None:
+    vector = as_vector(FLOW)
+    expected = Passes(store, InlineRunner())(vector, FREE).gram
+    for resident in (None, 0, 4 * store.tile**2):
+        found = Passes(store, dask_runner, resident_bytes=resident)(vector, FREE).gram
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_pass_counts_its_pixels(store: Store) -> None:
+    passes = Passes(store, InlineRunner())
+    result = project(passes(as_vector(FLOW), ()))
+    assert result.n_points.sum() == passes.n_points == store.n_points
+    assert passes.count == 1
+    assert passes.pixels_per_second > 0.0
+
+
+def test_a_tampered_shard_stops_the_pass(store: Store, maps: np.ndarray, tmp_path: Path) -> None:
+    damaged = write_store(tmp_path / "damaged.zarr", maps, phi=PHI, q=Q, dt=DT)
+    passes = Passes(damaged, InlineRunner(), resident_bytes=0)
+    passes(as_vector(FLOW), ())
+    file = next(path for path in sorted((tmp_path / "damaged.zarr" / "c2" / "c").rglob("*")) if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        passes(as_vector(FLOW), ())
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, [0.1, 0.2]])
+def test_a_noise_level_that_makes_no_sense_is_refused(store: Store, sigma: float | list[float]) -> None:
+    with pytest.raises(ConfigError, match="sigma"):
+        chi_squared(store, FLOW, sigma=sigma)
