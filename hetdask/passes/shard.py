@@ -175,8 +175,8 @@ def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free
         factors.weight,
         factors.step,
     )
-    rows = _complex_product(rows, factors.decay_row) + extra[0]
-    columns = _complex_product(columns, factors.decay_column) + extra[1]
+    rows = _complex_product(rows, factors.to_last) + extra[0]
+    columns = _complex_product(columns, factors.from_first) + extra[1]
     model = np.sum(factors.weight * rows[:3])
     slopes = slope_products(rows, columns, factors.slope, factors.sign)[:n_free] if n_free else np.empty(0)
     return np.concatenate([[model], slopes])
@@ -197,8 +197,8 @@ def _missing_gram(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_f
             row == column,
             bool(row == column and factors.steep[row]),
             baseline,
-            np.ascontiguousarray(factors.decay_row[:, r]),
-            np.ascontiguousarray(factors.decay_column[:, c]),
+            np.ascontiguousarray(factors.to_last[:, r]),
+            np.ascontiguousarray(factors.from_first[:, c]),
             coupling[k],
             np.ascontiguousarray(factors.step[:, c]),
             np.ascontiguousarray(factors.weight[:, r]),
