@@ -1,4 +1,7 @@
-"""The whole way from settings to a result: ingest, fit, files. The command line and `hetdask.fit` both go through here."""
+"""The whole way from settings to a result: ingest, fit, files.
+
+The command line and `hetdask.fit` both go through here.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from hetdask.config import Settings, load_settings
 from hetdask.data.ingest import ingest
+from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.fitting import HistoryEntry, Problem, fit_store
@@ -81,9 +85,9 @@ def as_runner(client: Client | Runner | None) -> Runner:
     """Runner for a Dask client; None runs in this process, a runner is returned as it is."""
     if client is None:
         return InlineRunner()
-    if hasattr(client, "put"):
-        return client
-    return DaskRunner(client)
+    from distributed import Client
+
+    return DaskRunner(client) if isinstance(client, Client) else client
 
 
 def open_data(
@@ -131,7 +135,7 @@ def open_data(
         layout=data.layout,
         key=data.key,
         q=data.q,
-        **({} if data.q_tolerance is None else {"q_tolerance": data.q_tolerance}),
+        q_tolerance=Q_TOLERANCE if data.q_tolerance is None else data.q_tolerance,
         frames=data.frames,
         angles=data.angles,
         angle_fallback=data.angle_fallback,

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import OptimizeResult, least_squares
 
 from hetdask.errors import ConfigError
 from hetdask.fitting.checkpoint import Checkpoint
@@ -190,7 +190,7 @@ class _Objective:
         passes: Passes,
         problem: Problem,
         checkpoint: Checkpoint,
-        on_entry: Callable[[HistoryEntry], None],
+        on_entry: Callable[[HistoryEntry], None] | None,
     ) -> None:
         self.history: list[HistoryEntry] = []
         self.round = 0
@@ -245,7 +245,8 @@ class _Objective:
             improved=improved,
         )
         self.history.append(entry)
-        self._on_entry(entry)
+        if self._on_entry is not None:
+            self._on_entry(entry)
 
     def residuals(self, x: Array) -> Array:
         return small_problem(*self.evaluate(x).weighted(self.sigma))[0]
@@ -274,9 +275,7 @@ def iid_covariance(gauss_newton: Array) -> tuple[Array, tuple[bool, ...]]:
 def _bound_flags(x: Array, lower: Array, upper: Array) -> tuple[str | None, ...]:
     reach = 1e-6 * (upper - lower)
     near_lower, near_upper = x - lower <= reach, upper - x <= reach
-    return tuple(
-        "min" if low else "max" if high else None for low, high in zip(near_lower, near_upper, strict=True)
-    )
+    return tuple("min" if low else "max" if high else None for low, high in zip(near_lower, near_upper, strict=True))
 
 
 def refine(
@@ -287,7 +286,7 @@ def refine(
     tolerance: float = 1e-8,
     rounds: int = 2,
     checkpoint: Checkpoint | None = None,
-    on_entry: Callable[[HistoryEntry], None] = lambda entry: None,
+    on_entry: Callable[[HistoryEntry], None] | None = None,
 ) -> Refinement:
     """Fit the free parameters at full resolution from their start values.
 
@@ -317,13 +316,12 @@ def refine(
     free = list(problem.free)
     lower, upper = problem.lower[free], problem.upper[free]
     objective = _Objective(passes, problem, checkpoint, on_entry)
-    x, sigma = problem.start[free], problem.sigma
-    iterations = 0
-    for _ in range(rounds):
+
+    def solve(start: Array, sigma: Array) -> OptimizeResult:
         objective.begin_round(sigma)
-        solution = least_squares(
+        return least_squares(
             objective.residuals,
-            x,
+            start,
             jac=objective.jacobian,
             bounds=(lower, upper),
             x_scale="jac",
@@ -333,11 +331,15 @@ def refine(
             gtol=tolerance,
             max_nfev=max_evaluations,
         )
-        x = np.asarray(solution.x)
+
+    solution = solve(problem.start[free], problem.sigma)
+    iterations = int(solution.njev)
+    for _ in range(rounds - 1):
+        solution = solve(solution.x, residual_rms(objective.evaluate(solution.x), len(free)))
         iterations += int(solution.njev)
-        result = objective.evaluate(x)
-        sigma = residual_rms(result, len(free))
+    x = np.asarray(solution.x)
     result = objective.evaluate(x)
+    sigma = residual_rms(result, len(free))
     status: Status = "converged" if solution.status > 0 else "not_converged"
     message = str(solution.message)
     failed = np.flatnonzero(result.contrast <= 0.0)

@@ -67,7 +67,7 @@ def power_integral(start: float, stop: Array, exponent: float) -> Array:
     z = c * span
     near = np.abs(z) < _NEAR
     regular = start**c * span * relative_expm1(np.where(near, z, 0.0))
-    return np.where(near, regular, (stop**c - start**c) / (c or 1.0))
+    return np.asarray(np.where(near, regular, (stop**c - start**c) / (c or 1.0)))
 
 
 def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
@@ -84,7 +84,7 @@ def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
     inner = math.log(start) * span * relative_expm1(regular) + span**2 * relative_expm1_derivative(regular)
     safe = c or 1.0
     closed = (stop**c * (log_stop - 1.0 / safe) - start**c * (math.log(start) - 1.0 / safe)) / safe
-    return np.where(near, start**c * inner, closed)
+    return np.asarray(np.where(near, start**c * inner, closed))
 
 
 def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple
         return (0.0, math.inf) if constant > 0.0 else (0.0, 0.0)
     if amplitude * offset >= 0.0:
         return (0.0, math.inf) if max(amplitude, offset) > 0.0 else (0.0, 0.0)
-    log_zero = math.log(-float(offset) / float(amplitude)) / float(exponent)
+    log_zero = (math.log(abs(offset)) - math.log(abs(amplitude))) / float(exponent)
     zero = math.exp(log_zero) if log_zero < 700.0 else math.inf
     return (zero, math.inf) if amplitude * exponent > 0.0 else (0.0, zero)
 

@@ -61,9 +61,7 @@ def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray
     return np.asarray(parts.view(np.complex128)[..., 0] * np.sqrt(0.5))
 
 
-def speckle_intensity(
-    d: Dynamics, kappa: float, q: float, pixels: int, modes: int, rng: np.random.Generator
-) -> Array:
+def speckle_intensity(d: Dynamics, kappa: float, q: float, pixels: int, modes: int, rng: np.random.Generator) -> Array:
     """Intensities of independent speckles of one angle.
 
     Each mode of each pixel holds two complex Gaussian fields, Markov chains whose frame-to-frame

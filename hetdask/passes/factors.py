@@ -80,9 +80,7 @@ def angle_factors(
     slope, sign = np.zeros((valid.size if not free else 0, 4, LANES)), np.full(LANES, -1.0)
     if free:
         gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient)
-        slope = frame_slopes(
-            weight, d.fraction, keep, d.displacement, gradients, q, kappa, kappa_slope, np.array(free)
-        )
+        slope = frame_slopes(weight, d.fraction, keep, d.displacement, gradients, q, kappa, kappa_slope, np.array(free))
         sign[: len(free)] = [1.0 if k in COMPOSITION else -1.0 for k in free]
     return AngleFactors(
         tile=tile,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
-from hetdask.passes.shard import AngleTiles, Series, Shard, collect_tiles, evaluate_shard
+from hetdask.passes.shard import Series, Shard, collect_tiles, evaluate_shard
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -59,11 +59,12 @@ def load_shard(spec: ShardSpec) -> Shard:
     store = Store.open(spec.path)
     series = series_of(store)
     entries = store.read_shard(spec)
-    angles: list[AngleTiles] = []
-    for angle in range(*spec.angles):
-        angles.append(collect_tiles(series, angle, [(r, c, tile) for a, r, c, tile in entries if a == angle]))
+    angles = tuple(
+        collect_tiles(series, angle, [(r, c, tile) for a, r, c, tile in entries if a == angle])
+        for angle in range(*spec.angles)
+    )
     first = spec.rows[0] == 0 and spec.columns[0] == 0
-    return Shard(series, tuple(angles), tuple(range(*spec.angles)) if first else ())
+    return Shard(series, angles, tuple(range(*spec.angles)) if first else ())
 
 
 def evaluate(source: Shard | ShardSpec, request: PassRequest) -> dict[int, Array]:

@@ -102,7 +102,7 @@ class Shard:
         return sum(angle.nbytes for angle in self.angles)
 
 
-@sizeof.register(Shard)
+@sizeof.register(Shard)  # type: ignore[no-untyped-call, untyped-decorator]
 def _sizeof_shard(shard: Shard) -> int:
     return shard.nbytes + 4096
 
@@ -119,9 +119,7 @@ def missing_pixels(
     return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
 
 
-def collect_tiles(
-    series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]
-) -> AngleTiles:
+def collect_tiles(series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]) -> AngleTiles:
     """Prepare the tiles of one angle.
 
     Parameters
@@ -243,9 +241,7 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         )
         gram = np.zeros((p + 3, p + 3))
         if angle in shard.owned:
-            gram[:-1, :-1] = model_gram(
-                factors.step, factors.weight, factors.valid, factors.slope, factors.sign, p
-            )
+            gram[:-1, :-1] = model_gram(factors.step, factors.weight, factors.valid, factors.slope, factors.sign, p)
         if angle in held:
             baseline = float(series.baseline[angle])
             tiles = held[angle]
@@ -258,5 +254,3 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
             raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
         sums[angle] = gram
     return sums
-
-

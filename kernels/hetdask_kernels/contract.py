@@ -199,9 +199,7 @@ def _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weigh
             extra[0, :, row : row + size] += row_sums
             extra[1, :, column : column + size] += column_sums
         else:
-            contract_tile(
-                tiles[t], row == column, baseline, left, row, right, column, row_sums, column_sums, scratch
-            )
+            contract_tile(tiles[t], row == column, baseline, left, row, right, column, row_sums, column_sums, scratch)
             accumulate(row_sums, coupling[t], rows, row)
             accumulate(column_sums, coupling[t], columns, column)
 

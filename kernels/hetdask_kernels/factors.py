@@ -153,9 +153,7 @@ def frame_factors(
     weight, valid, step = np.empty((3, length)), np.empty(length), np.empty((4, length))
     exponent, phase = np.empty((2, length)), np.empty(length)
     to_last, from_first, left, right = np.empty((4, 4, length))
-    _weights_and_steps(
-        c_ref, c_sample, displacement, fraction, keep, q, kappa, weight, valid, step, exponent, phase
-    )
+    _weights_and_steps(c_ref, c_sample, displacement, fraction, keep, q, kappa, weight, valid, step, exponent, phase)
     _block_decays(step, size, to_last, from_first)
     _weighted(weight, to_last, left)
     _weighted(weight, from_first, right)
@@ -211,9 +209,7 @@ def _couplings(blocks, size, exponent, phase, steep, out):  # type: ignore[no-un
         out[t, 2], out[t, 3] = cross * math.cos(turn), cross * math.sin(turn)
 
 
-def couplings(
-    blocks: NDArray[np.int64], size: int, exponent: Array, phase: Array, steep: NDArray[np.bool_]
-) -> Array:
+def couplings(blocks: NDArray[np.int64], size: int, exponent: Array, phase: Array, steep: NDArray[np.bool_]) -> Array:
     """Decay from the last frame of each row block to the first frame of each column block, (n, 4).
 
     On the diagonal it exceeds 1 and brings the factors of both sides together; `steep` blocks do without.

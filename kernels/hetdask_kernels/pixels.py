@@ -13,10 +13,10 @@ from hetdask_kernels._jit import JIT
 
 
 @njit(**JIT)
-def weighted_gram(
+def weighted_gram(  # type: ignore[no-untyped-def]
     tile, pixel_weight, diagonal, steep, baseline, decay_row, decay_column, coupling, step,
     weight_row, weight_column, slope_row, slope_column, sign, gram,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Add the weighted Gram matrix of (1, g, D_1..D_p, e) over the pixels of one tile.
 
     Parameters
@@ -54,6 +54,7 @@ def weighted_gram(
         c = (coupling[2] + 1j * coupling[3]) * (decay_row[2, i] + 1j * decay_row[3, i])
         if steep:
             a, b, c = 1.0, 1.0, 1.0 + 0.0j
+        ref, sample, cross = a, b, c
         for j in range(i + 1 if diagonal else 0, size):
             if steep:
                 a, b, c = a * step[0, j], b * step[1, j], c * (step[2, j] + 1j * step[3, j])

@@ -32,9 +32,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         ),
         "couplings": lambda: couplings(block, _FRAMES, factor[:2], row, steep),
         "frame_factors": lambda: frame_factors(row, row, row, 0.5 * row, row, 1.0, 1.0, _FRAMES),
-        "frame_slopes": lambda: frame_slopes(
-            weight, 0.5 * row, row, row, gradients, 1.0, 1.0, 1.0, np.arange(_FREE)
-        ),
+        "frame_slopes": lambda: frame_slopes(weight, 0.5 * row, row, row, gradients, 1.0, 1.0, 1.0, np.arange(_FREE)),
         "model_gram": lambda: model_gram(factor, weight, row, slope, sign, _FREE),
         "prepare_tile": lambda: prepare_tile(tile.copy(), 0.0),
         "slope_products": lambda: slope_products(factor, factor, slope, sign),

@@ -62,7 +62,9 @@ def fitted(store: Store) -> Refinement:
 def test_the_fit_finds_the_truth_within_its_errors(fitted: Refinement) -> None:
     assert fitted.status == "converged"
     truth, errors = as_vector(FLOW), np.sqrt(np.diag(fitted.covariance))
-    pulls = [(fitted.values[NAMES.index(name)] - truth[NAMES.index(name)]) / errors[k] for k, name in enumerate(fitted.free)]
+    pulls = [
+        (fitted.values[NAMES.index(name)] - truth[NAMES.index(name)]) / errors[k] for k, name in enumerate(fitted.free)
+    ]
     assert np.abs(pulls).max() < 4.0
     assert all(fitted.identified)
     assert fitted.chi_squared / fitted.dof == pytest.approx(1.0, abs=0.03)
@@ -94,7 +96,7 @@ def test_the_optimum_is_where_least_squares_over_all_pixels_ends(store: Store, f
     assert result.chi_squared == pytest.approx(fitted.chi_squared, rel=1e-9)
 
 
-def test_errors_are_those_of_the_full_problem(store: Store, fitted: Refinement) -> None:
+def test_errors_are_those_of_the_full_problem(fitted: Refinement) -> None:
     """Covariance against a dense Jacobian with contrast and offset of each angle as parameters."""
     time, upper = DT * np.arange(150), np.triu_indices(150, 1)
     index = [NAMES.index(name) for name in fitted.free]
@@ -119,7 +121,7 @@ def test_workers_change_nothing(store: Store, fitted: Refinement, dask_runner: R
     assert result.evaluations == fitted.evaluations
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -128,9 +130,9 @@ def test_an_interrupted_fit_resumes_to_the_same_answer(store: Store, fitted: Ref
 
     def stop(entry: HistoryEntry) -> None:
         if entry.evaluation == 5:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit_store(Passes(store, InlineRunner()), start, folder=tmp_path, on_entry=stop)
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
     with (tmp_path / "checkpoint.npy").open("ab") as file:

@@ -78,7 +78,8 @@ def brute_force(maps: NDArray[np.float32], series: Series, vector: NDArray[np.fl
 def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scale of each entry of a Gram matrix: the norms of its columns, or of what they are differences of.
 
-    Where a derivative cancels (equal fractions, no flow), its rounding goes with the factors that cancel.
+    Where a derivative cancels (equal fractions, no flow) or missing pixels are taken off again, the rounding goes
+    with what cancels.
     """
     d = dynamics(vector, series.time)
     columns = np.sqrt(np.abs(np.einsum("mkk->mk", gram)))
@@ -86,7 +87,8 @@ def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.floa
         excluded = np.zeros_like(series.excluded[m])
         factors = angle_factors(d, series.phi[m], series.q[m], excluded, series.tile, ALL)
         largest = np.abs(factors.slope).max(axis=(0, 1))[:14]
-        columns[m, 2:16] += 1e-3 * largest * columns[m, 0]
+        columns[m, :2] += 1e-2 * series.time.size
+        columns[m, 2:16] += 1e-2 * largest * series.time.size
     return columns[:, :, None] * columns[:, None, :]
 
 
@@ -138,9 +140,7 @@ def test_any_chunking_and_order_give_the_same_sums(
     parameters: dict[str, float], seed: int, gaps: bool, order: list[int]
 ) -> None:
     maps, series, vector = experiment(parameters, 57, 2, 64, 0.1, seed, gaps)
-    whole = Shard(
-        series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1)
-    )
+    whole = Shard(series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1))
     expected = merge(2, 14, [evaluate_shard(whole, vector, ALL)]).gram
     small = Series(series.phi, series.q, series.time, series.excluded, series.baseline, 16)
     pieces = [[] for _ in range(9)]
@@ -185,21 +185,21 @@ def test_projection_is_ordinary_least_squares(parameters: dict[str, float], seed
     g = correlation(vector, series.time, series.phi, series.q)[0][data]
     slopes = correlation_gradient(vector, series.time, series.phi, series.q)[0][:, data]
     design = np.stack([np.ones_like(g), g], axis=1)
-    if np.std(g) < 1e-4:
+    # What centring loses where g hardly varies over the map.
+    loss = 1e-13 / max(np.var(g), 1e-300)
+    if loss > 1e-6:
         return
     (offset, contrast), *_ = np.linalg.lstsq(design, e, rcond=None)
     residual = e - design @ [offset, contrast]
     basis, _ = np.linalg.qr(design)
     projected = slopes - (slopes @ basis) @ basis.T
     result = project(NormalSums(brute_force(maps, series, vector)))
-    assert result.contrast[0] == pytest.approx(contrast, rel=1e-7, abs=1e-9)
-    assert result.offset[0] == pytest.approx(offset, rel=1e-7, abs=1e-9)
+    assert result.contrast[0] == pytest.approx(contrast, rel=1e-8, abs=1e-9 + 10 * loss)
+    assert result.offset[0] == pytest.approx(offset, rel=1e-8, abs=1e-9 + 10 * loss)
     assert result.sum_squares[0] == pytest.approx(residual @ residual, rel=1e-9)
     # Kaufman's gradient is exact: the derivative of the contrast drops out at its optimum.
-    np.testing.assert_allclose(
-        result.gradient[0],
-        -contrast * slopes @ residual,
-        atol=1e-7 * abs(contrast) * np.linalg.norm(slopes, axis=1).max() * np.linalg.norm(residual),
-    )
+    size = abs(contrast) * np.linalg.norm(slopes, axis=1)
+    tolerance = (1e-9 + loss) * size * np.linalg.norm(residual) + 1e-15
+    assert np.all(np.abs(result.gradient[0] + contrast * slopes @ residual) <= tolerance)
     hessian = contrast**2 * projected @ projected.T
-    np.testing.assert_allclose(result.gauss_newton[0], hessian, atol=1e-7 * np.abs(hessian).max() + 1e-12)
+    assert np.all(np.abs(result.gauss_newton[0] - hessian) <= (1e-9 + loss) * np.outer(size, size) + 1e-15)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from hetdask.errors import ConfigError
-from hetdask.model import NAMES, as_vector, correlation, correlation_gradient, dynamics, simulate_gaussian, simulate_speckle
+from hetdask.model import (
+    NAMES,
+    as_vector,
+    correlation,
+    correlation_gradient,
+    dynamics,
+    simulate_gaussian,
+    simulate_speckle,
+)
 
 TIME = 0.5 * np.arange(40)
 PHI = np.array([0.0, 35.0, 90.0])
@@ -98,7 +106,9 @@ def test_photon_counts_put_shot_noise_on_the_diagonal_only() -> None:
 
 def test_gaussian_noise_has_the_given_level_and_is_symmetric() -> None:
     rng = np.random.default_rng(2)
-    maps = simulate_gaussian(FLOW, TIME, PHI, Q, contrast=[0.1, 0.2, 0.3], offset=1.1, sigma=[0.01, 0.02, 0.03], rng=rng)
+    maps = simulate_gaussian(
+        FLOW, TIME, PHI, Q, contrast=[0.1, 0.2, 0.3], offset=1.1, sigma=[0.01, 0.02, 0.03], rng=rng
+    )
     clean = correlation(FLOW, TIME, PHI, Q)
     upper = np.triu_indices(TIME.size, 1)
     for m, (contrast, sigma) in enumerate([(0.1, 0.01), (0.2, 0.02), (0.3, 0.03)]):

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetdask.data.store import Store
-from hetdask.data.store_writer import StoreWriter
 from hetdask.data.writers import write_store
 from hetdask.errors import ConfigError, DataError
 from hetdask.model import NAMES, as_vector, correlation, simulate_gaussian
@@ -74,7 +73,12 @@ def test_the_gradient_is_that_of_chi_squared(store: Store) -> None:
 @given(tile=st.sampled_from([16, 48, 80, 160]), shard_bytes=st.sampled_from([1, 50_000, 10**9]), resident=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_any_chunking_resident_or_streamed_gives_the_same_sums(
-    maps: np.ndarray, store: Store, tmp_path_factory: pytest.TempPathFactory, tile: int, shard_bytes: int, resident: bool
+    maps: np.ndarray,
+    store: Store,
+    tmp_path_factory: pytest.TempPathFactory,
+    tile: int,
+    shard_bytes: int,
+    resident: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "cut.zarr"
     cut = write_store(path, maps, phi=PHI, q=Q, dt=DT, tile=tile, shard_bytes=shard_bytes)
@@ -101,7 +105,7 @@ def test_a_pass_counts_its_pixels(store: Store) -> None:
     assert passes.pixels_per_second > 0.0
 
 
-def test_a_tampered_shard_stops_the_pass(store: Store, maps: np.ndarray, tmp_path: Path) -> None:
+def test_a_tampered_shard_stops_the_pass(maps: np.ndarray, tmp_path: Path) -> None:
     damaged = write_store(tmp_path / "damaged.zarr", maps, phi=PHI, q=Q, dt=DT)
     passes = Passes(damaged, InlineRunner(), resident_bytes=0)
     passes(as_vector(FLOW), ())
