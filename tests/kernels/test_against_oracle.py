@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -186,9 +186,9 @@ def test_projection_is_ordinary_least_squares(parameters: dict[str, float], seed
     slopes = correlation_gradient(vector, series.time, series.phi, series.q)[0][:, data]
     design = np.stack([np.ones_like(g), g], axis=1)
     # What centring loses where g hardly varies over the map.
+    assume(g.size > 20)
     loss = 1e-13 / max(np.var(g), 1e-300)
-    if loss > 1e-6:
-        return
+    assume(loss < 1e-6)
     (offset, contrast), *_ = np.linalg.lstsq(design, e, rcond=None)
     residual = e - design @ [offset, contrast]
     basis, _ = np.linalg.qr(design)
