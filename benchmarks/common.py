@@ -1,0 +1,340 @@
+"""What the benchmarks share: machine and versions, timing in turns, memory of process trees, result files and tables.
+
+Every benchmark is one command, measures a reference in the same run, and writes ``results/NAME.json``: machine,
+versions, settings, figures, ratios. No names of hosts or folders go into these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+RESULTS: Final = Path(__file__).parent / "results"
+
+PACKAGES: Final = ("hetdask", "numpy", "scipy", "numba", "dask", "distributed", "zarr")
+
+SAMPLE_SECONDS: Final = 0.05
+"""Between two looks at the memory of a process tree."""
+
+SETTLE_SECONDS: Final = 0.05
+"""Before each turn: threads of BLAS and OpenMP go on spinning for some 30 ms after their work is done."""
+
+console: Final = Console(width=max(100, min(shutil.get_terminal_size().columns, 160)))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of repeated runs."""
+
+    times: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median of the runs, s: what ratios are made of."""
+        return statistics.median(self.times)
+
+    def spread(self) -> str:
+        """Median with minimum and maximum, as text."""
+        return f"{duration(self.median)} ({duration(min(self.times))} to {duration(max(self.times))})"
+
+    def record(self) -> dict[str, float | int]:
+        """What goes into the result file."""
+        return {
+            "runs": len(self.times),
+            "min": significant(min(self.times)),
+            "median": significant(self.median),
+            "max": significant(max(self.times)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One side of a comparison.
+
+    Attributes
+    ----------
+    run : callable
+        Called with the number of the run; returns the seconds it took.
+    per_turn : int
+        Runs in a row before the next side has its turn: more for the shorter ones.
+    """
+
+    run: Callable[[int], float]
+    per_turn: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast, or as large, as the reference of the same run.
+
+    Attributes
+    ----------
+    value : float
+    reference : str
+        What 1 stands for.
+    goal : float, optional
+    at_least : bool
+        Whether the goal is a lower bound.
+    """
+
+    value: float
+    reference: str
+    goal: float | None = None
+    at_least: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal, if there is one, is reached."""
+        if self.goal is None:
+            return True
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+    def record(self) -> dict[str, Any]:
+        """What goes into the result file."""
+        entry: dict[str, Any] = {"ratio": significant(self.value), "reference": self.reference}
+        if self.goal is not None:
+            entry["goal"] = f"{'at least' if self.at_least else 'at most'} {self.goal:g}"
+            entry["met"] = self.met
+        return entry
+
+    def row(self, name: str) -> tuple[str, ...]:
+        """Line of a table: name, value, reference, goal, verdict."""
+        if self.goal is None:
+            return name, f"{self.value:.3g}", self.reference, "", ""
+        sign = "≥" if self.at_least else "≤"
+        return name, f"{self.value:.3g}", self.reference, f"{sign} {self.goal:g}", "met" if self.met else "MISSED"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRun:
+    """One process with its children, from start to end.
+
+    Attributes
+    ----------
+    wall, cpu : float
+        s; cpu counts user and system time of the process and of all children that it waited for.
+    peak_bytes : int
+        Largest resident size of the whole tree: the larger of the sum over its processes, sampled every
+        `SAMPLE_SECONDS`, and the high-water mark that the kernel keeps of each. Pages shared by several
+        processes count once for each, so that a tree is rather shown too large.
+    """
+
+    wall: float
+    cpu: float
+    peak_bytes: int
+
+
+def parse_arguments(description: str | None, add: Callable[[argparse.ArgumentParser], None]) -> argparse.Namespace:
+    """Command line of a benchmark: what `add` adds, and where the result goes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add(parser)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result file")
+    return parser.parse_args()
+
+
+def peer_python(parser: argparse.ArgumentParser, option: str, package: str) -> None:
+    """Add the option that names the interpreter of a peer's environment; an environment variable serves as well."""
+    variable = "HETDASK_BENCH_" + option.strip("-").replace("-", "_").upper()
+    parser.add_argument(
+        option,
+        type=Path,
+        default=os.environ.get(variable),
+        metavar="PATH",
+        help=f"Python that has {package} (see peers/README.md); or {variable}",
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and memory, and how busy the machine is already."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Versions of Python and of the packages that do the work."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}, **(extra or {})}
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def in_turns(sides: Mapping[str, Contestant], turns: int) -> dict[str, Timing]:
+    """Run all sides one after the other, `turns` times, so that a change of the machine's pace meets all of them.
+
+    One turn before that warms up and does not count.
+    """
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(turns + 1):
+        for name, side in sides.items():
+            time.sleep(SETTLE_SECONDS)
+            seconds = [side.run(turn * side.per_turn + k) for k in range(side.per_turn)]
+            if turn > 0:
+                times[name].extend(seconds)
+    return {name: Timing(tuple(values)) for name, values in times.items()}
+
+
+def run_process(command: Sequence[str | Path], *, folder: Path) -> ProcessRun:
+    """Run a command to its end in `folder`, and measure its whole process tree.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with the end of what it wrote.
+    """
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=output, stderr=output)
+        watch = TreeMemory(process.pid)
+        with watch:
+            _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            tail = output.read()[-4000:].decode(errors="replace")
+            raise RuntimeError(f"{' '.join(process.args)} ended with status {process.returncode}:\n{tail}")
+    return ProcessRun(wall, usage.ru_utime + usage.ru_stime, watch.peak_bytes)
+
+
+@dataclass(slots=True)
+class TreeMemory:
+    """Peak resident memory of a process and its children while a ``with`` block runs; see `ProcessRun`."""
+
+    pid: int
+    peak_bytes: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.peak_bytes = max(self.peak_bytes, tree_bytes(self.pid))
+            self._stop.wait(SAMPLE_SECONDS)
+
+
+def tree_bytes(pid: int) -> int:
+    """Sum of the resident sizes of a process and its children, or the largest high-water mark if that is more."""
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    sizes = [resident_bytes(process.pid) for process in tree]
+    return max(sum(now for now, _ in sizes), *(peak for _, peak in sizes))
+
+
+def resident_bytes(pid: int) -> tuple[int, int]:
+    """Resident size of a process now and at most, bytes; 0 where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    found = {"VmRSS": 0, "VmHWM": 0}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name in found:
+            found[name] = int(value.split()[0]) * 1024
+    return found["VmRSS"], found["VmHWM"]
+
+
+def write_result(
+    folder: Path,
+    name: str,
+    *,
+    settings: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    ratios: Mapping[str, Ratio],
+    versions: Mapping[str, str],
+    machine: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> None:
+    """Write ``NAME.json`` and say so."""
+    content = {
+        "benchmark": name,
+        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine,
+        "versions": versions,
+        "settings": settings,
+        "figures": figures,
+        "ratios": {key: ratio.record() for key, ratio in ratios.items()},
+        "notes": list(notes),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    console.print(f"written to {path}")
+
+
+def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; the first column is text, the others are figures."""
+    table = Table(title=title, title_justify="left")
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def show_ratios(ratios: Mapping[str, Ratio]) -> None:
+    """Print the ratios with their goals."""
+    show("Ratios", ("", "ratio", "reference", "goal", ""), [ratio.row(name) for name, ratio in ratios.items()])
+
+
+def significant(value: float, digits: int = 4) -> float:
+    """A value rounded to so many significant digits, for the record."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else value
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text, in ms below one second."""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1.0 else f"{seconds:.3g} s"
+
+
+def mebibytes(size: float) -> str:
+    """Bytes as text in MiB."""
+    return f"{size / 2**20:.0f} MiB"
+
+
+def _processor() -> str:
+    with Path("/proc/cpuinfo").open() as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,404 @@
+"""The same fit by heterodyne 2.0.1, xpcsjax 0.1.8 and hetdask: time, memory, and how good a minimum each finds.
+
+    python benchmarks/peer_fits.py --heterodyne-python PATH --xpcsjax-python PATH
+
+Three maps of 400 × 400 after the peers' conventions, ten free parameters with start values up to 20 % off. Everybody gets the
+same numbers. Each fit is a process of its own, from its start to its end; in turns. Within it, "fit alone" is for the
+peers what remains of the call that fits when compilation is taken off, and for hetdask that call in a warm process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sysconfig
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from common import (
+    ProcessRun,
+    Ratio,
+    Timing,
+    console,
+    duration,
+    machine,
+    mebibytes,
+    parse_arguments,
+    peer_python,
+    run_process,
+    show,
+    show_ratios,
+    significant,
+    versions,
+    write_result,
+)
+from flow_experiment import (
+    BOUNDS,
+    FREE,
+    MODELS,
+    OFFSET,
+    TRUTH,
+    Experiment,
+    Q,
+    flipped,
+    minimum,
+    simulate,
+    start_values,
+    sum_squares,
+)
+
+import hetdask
+from hetdask.data.writers import write_store
+from hetdask.model import NAMES
+
+PEERS: Final = Path(__file__).parent / "peers"
+TOLERANCE: Final = 1e-8
+CONTRAST_START: Final = 0.25
+OFFSET_START: Final = 1.02
+
+GOAL_FIT: Final = 20.0
+GOAL_MEMORY: Final = 1.0
+GOAL_EXCESS: Final = 1e-6
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one engine did.
+
+    Attributes
+    ----------
+    processes : list of ProcessRun
+    fits : list of float
+        Seconds of the fit alone.
+    details : dict
+        Of the last fit: values (our sign of phi0), whether it succeeded, evaluations, and what else it tells.
+    """
+
+    processes: list[ProcessRun]
+    fits: list[float]
+    details: dict[str, Any]
+
+    @classmethod
+    def empty(cls) -> Outcome:
+        """Before the first run."""
+        return cls([], [], {})
+
+    @property
+    def wall(self) -> Timing:
+        """Of the whole processes."""
+        return Timing(tuple(run.wall for run in self.processes))
+
+    @property
+    def cpu(self) -> Timing:
+        """Of the whole processes."""
+        return Timing(tuple(run.cpu for run in self.processes))
+
+    @property
+    def fit(self) -> Timing:
+        """Of the fits alone."""
+        return Timing(tuple(self.fits))
+
+    @property
+    def peak_bytes(self) -> int:
+        """Largest of the processes' peaks."""
+        return max(run.peak_bytes for run in self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A peer's script and where it runs."""
+
+    python: Path
+    script: str
+
+    def run(self, folder: Path, outcome: Outcome, fits: int) -> None:
+        """One process that fits; only single fits count as whole processes."""
+        result = folder / "outcome.json"
+        command = [self.python, PEERS / self.script, folder / "problem.json", folder / "maps.npz", result]
+        run = run_process([*command, "--fits", str(fits)], folder=folder)
+        record = json.loads(result.read_text())
+        if fits == 1:
+            outcome.processes.append(run)
+        last = record["fits"][-1]
+        outcome.fits.append(last["fit"])
+        outcome.details = {
+            "version": record["version"],
+            "jax": record["jax"],
+            "success": last["success"],
+            "message": last["message"],
+            "evaluations": last["evaluations"],
+            "import_seconds": significant(record["import"]),
+            "compile_seconds": significant(last["compile"]),
+            "compilations": last["compilations"],
+            "own_sum_squares": last["sum_squares"],
+            "values": flipped(last["values"]),
+        }
+
+
+def write_problem(folder: Path, experiment: Experiment, start: Mapping[str, float]) -> None:
+    """Maps, the peers' problem and our configuration, with the same numbers."""
+    np.savez(folder / "maps.npz", c2=experiment.c2, phi=experiment.phi)
+    problem = {
+        "names": NAMES,
+        "free": FREE,
+        "start": flipped(start),
+        "bounds": BOUNDS,
+        "contrast": CONTRAST_START,
+        "offset": OFFSET_START,
+        "tolerance": TOLERANCE,
+        "dt": experiment.dt,
+        "q": Q,
+    }
+    (folder / "problem.json").write_text(json.dumps(problem))
+    (folder / "settings.json").write_text(json.dumps(settings(experiment, start)))
+
+
+def settings(experiment: Experiment, start: Mapping[str, float]) -> dict[str, Any]:
+    """Our configuration: equal weights in one round, as the peers have it."""
+    return {
+        "data": {"source": "maps.npz", "q": Q, "dt": experiment.dt, "time_origin": experiment.dt},
+        "parameters": {name: {"value": start[name], "min": BOUNDS[name][0], "max": BOUNDS[name][1]} for name in NAMES},
+        "fit": {"active_parameters": list(FREE), "sigma": 1.0, "rounds": 1, "tolerance": TOLERANCE},
+    }
+
+
+def run_hetdask(folder: Path, outcome: Outcome, *options: str) -> None:
+    """One `hetdask fit` in a process of its own."""
+    run_folder = folder / f"run-{time.monotonic_ns()}"
+    command = [Path(sysconfig.get_path("scripts")) / "hetdask", "fit", "settings.json", "--scheduler", "inline"]
+    outcome.processes.append(run_process([*command, "-o", run_folder, *options], folder=folder))
+    result = json.loads((run_folder / "result.json").read_text())
+    outcome.fits.append(result["timings"]["refine"])
+    (method,) = result["methods"].values()
+    outcome.details = {
+        "success": result["status"] == "converged",
+        "message": method["message"],
+        "evaluations": method["evaluations"],
+        "stage_seconds": {name: significant(seconds) for name, seconds in result["timings"].items()},
+        "own_sum_squares": result["chi_squared"],
+        "values": {name: result["parameters"][name]["value"] for name in NAMES},
+    }
+
+
+def run_warm(store: hetdask.Store, config: Mapping[str, Any], outcome: Outcome) -> None:
+    """One fit in this process: from an open store to a result, shards read from disk on the way."""
+    start = time.perf_counter()
+    result = hetdask.fit(store, config)
+    outcome.fits.append(time.perf_counter() - start)
+    (method,) = result.methods.values()
+    outcome.details = {
+        "success": result.status == "converged",
+        "evaluations": method.evaluations,
+        "refine_seconds": significant(result.timings["refine"]),
+        "own_sum_squares": result.chi_squared,
+        "values": {name: result.parameters[name].value for name in NAMES},
+    }
+
+
+def compare(outcomes: Mapping[str, Outcome], experiment: Experiment) -> tuple[dict[str, Any], dict[str, float]]:
+    """Sums of squares of all engines by the same functions, and the least ones that SciPy finds on all residuals."""
+    best = next(iter(outcomes.values())).details["values"]
+    least = {name: minimum(best, experiment, model) for name, model in MODELS.items()}
+    sums = {
+        engine: {name: sum_squares(outcome.details["values"], experiment, model) for name, model in MODELS.items()}
+        for engine, outcome in outcomes.items()
+    }
+    return sums, least
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    peer_python(parser, "--heterodyne-python", "heterodyne 2.0.1")
+    peer_python(parser, "--xpcsjax-python", "xpcsjax 0.1.8")
+    parser.add_argument("--frames", type=int, default=400, help="frames of each map")
+    parser.add_argument("--angles", type=int, default=3, help="maps, between 0° and 90°")
+    parser.add_argument("--error", type=float, default=0.2, help="largest relative error of the start values")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise; start values take the next one")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each engine")
+    parser.add_argument("--warm-fits", type=int, default=5, help="fits of hetdask in this process in each turn")
+
+
+def main() -> None:
+    """Measure and record."""
+    options = parse_arguments(__doc__, arguments)
+    given = {
+        "heterodyne": (options.heterodyne_python, "fit_heterodyne.py"),
+        "xpcsjax": (options.xpcsjax_python, "fit_xpcsjax.py"),
+    }
+    peers = {name: Peer(python, script) for name, (python, script) in given.items() if python is not None}
+    if not peers:
+        raise SystemExit("give --heterodyne-python, --xpcsjax-python or both, see peers/README.md")
+    before = machine()
+    experiment = simulate(options.frames, options.angles, options.seed)
+    start = start_values(options.error, options.seed + 1)
+    names = ("hetdask, warm process", "hetdask fit", "hetdask fit --no-plots", *peers)
+    outcomes = {name: Outcome.empty() for name in names}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_problem(folder, experiment, start)
+        config = settings(experiment, start)
+        store = write_store(
+            folder / "maps.zarr",
+            experiment.c2,
+            phi=experiment.phi,
+            q=Q,
+            dt=experiment.dt,
+            time_origin=experiment.dt,
+        )
+        warm_up(folder, store, config, peers)
+        for turn in range(options.turns):
+            console.print(f"turn {turn + 1} of {options.turns} ...")
+            run_hetdask(folder, outcomes["hetdask fit"])
+            run_hetdask(folder, outcomes["hetdask fit --no-plots"], "--no-plots")
+            for _ in range(options.warm_fits):
+                run_warm(store, config, outcomes["hetdask, warm process"])
+            for name, peer in peers.items():
+                peer.run(folder, outcomes[name], 1)
+    sums, least = compare(outcomes, experiment)
+    ratios = ratios_of(outcomes, sums, least, list(peers))
+    report(outcomes, sums, least, ratios)
+    record(options, experiment, start, outcomes, sums, least, ratios, before)
+
+
+def warm_up(folder: Path, store: hetdask.Store, config: Mapping[str, Any], peers: Mapping[str, Peer]) -> None:
+    """Everything once that does not count: compiled kernels and file caches for us, byte code and file caches for all."""
+    scratch = Outcome.empty()
+    run_warm(store, config, scratch)
+    run_hetdask(folder, scratch)
+    for peer in peers.values():
+        peer.run(folder, scratch, 1)
+
+
+def ratios_of(
+    outcomes: Mapping[str, Outcome],
+    sums: Mapping[str, Mapping[str, float]],
+    least: Mapping[str, float],
+    peers: list[str],
+) -> dict[str, Ratio]:
+    """Of hetdask against each peer, and against the least sum of squares there is."""
+    warm, whole, lean = (outcomes[name] for name in ("hetdask, warm process", "hetdask fit", "hetdask fit --no-plots"))
+    exact = list(MODELS)[-1]
+    ours = sums["hetdask fit"]
+    ratios = {
+        "excess over the minimum, exact model": Ratio(
+            abs(ours[exact] / least[exact] - 1.0),
+            "least squares on all residuals by SciPy",
+            GOAL_EXCESS,
+            at_least=False,
+        )
+    }
+    for name in peers:
+        peer = outcomes[name]
+        text = f"{name} {peer.details['version']}"
+        ratios |= {
+            f"fit alone, {name}": Ratio(peer.fit.median / warm.fit.median, f"{text}, without compilation", GOAL_FIT),
+            f"whole process, {name}": Ratio(peer.wall.median / whole.wall.median, text),
+            f"whole process without plots, {name}": Ratio(peer.wall.median / lean.wall.median, text),
+            f"CPU time of the process, {name}": Ratio(peer.cpu.median / whole.cpu.median, text),
+            f"peak memory, {name}": Ratio(whole.peak_bytes / peer.peak_bytes, text, GOAL_MEMORY, at_least=False),
+        }
+        for model in MODELS:
+            ratios[f"sum of squares / that of {name} - 1, {model}"] = Ratio(
+                ours[model] / sums[name][model] - 1.0, text, GOAL_EXCESS, at_least=False
+            )
+    return ratios
+
+
+def report(
+    outcomes: Mapping[str, Outcome],
+    sums: Mapping[str, Mapping[str, float]],
+    least: Mapping[str, float],
+    ratios: Mapping[str, Ratio],
+) -> None:
+    """Print what was measured."""
+    rows = []
+    for name, outcome in outcomes.items():
+        process = ("", "", "")
+        if outcome.processes:
+            process = (duration(outcome.wall.median), duration(outcome.cpu.median), mebibytes(outcome.peak_bytes))
+        rows.append((name, outcome.fit.spread(), *process, str(outcome.details["evaluations"])))
+    show("The fit", ("", "fit alone (min to max)", "process", "CPU", "peak", "evaluations"), rows)
+    show(
+        "Sum of squares over pairs i < j, with the best contrast and offset of each angle",
+        ("", *MODELS),
+        [
+            ("least that SciPy finds", *(f"{least[model]:.9f}" for model in MODELS)),
+            *((name, *(f"{found[model]:.9f}" for model in MODELS)) for name, found in sums.items()),
+        ],
+    )
+    show(
+        "Free parameters",
+        ("", "truth", *outcomes),
+        [
+            (name, f"{TRUTH[name]:.6g}", *(f"{outcome.details['values'][name]:.6g}" for outcome in outcomes.values()))
+            for name in NAMES
+            if name in FREE
+        ],
+    )
+    show_ratios(ratios)
+
+
+def record(
+    options: argparse.Namespace,
+    experiment: Experiment,
+    start: Mapping[str, float],
+    outcomes: Mapping[str, Outcome],
+    sums: Mapping[str, Mapping[str, float]],
+    least: Mapping[str, float],
+    ratios: Mapping[str, Ratio],
+    before: Mapping[str, Any],
+) -> None:
+    """Write the result file."""
+    figures: dict[str, Any] = {}
+    extra: dict[str, str] = {}
+    for name, outcome in outcomes.items():
+        details = dict(outcome.details)
+        if "version" in details:
+            extra |= {name: details.pop("version"), f"jax of {name}": details.pop("jax")}
+        entry: dict[str, Any] = {"fit_alone_seconds": outcome.fit.record()}
+        if outcome.processes:
+            entry |= {
+                "process_seconds": outcome.wall.record(),
+                "process_cpu_seconds": outcome.cpu.record(),
+                "peak_mib": round(outcome.peak_bytes / 2**20),
+            }
+        figures[name] = {**entry, "sum_squares": sums[name], **details}
+    write_result(
+        options.results,
+        "peer_fits",
+        settings={
+            "angles": options.angles,
+            "frames": options.frames,
+            "pixels": options.angles * options.frames * (options.frames - 1) // 2,
+            "start_error": options.error,
+            "seed": options.seed,
+            "turns": options.turns,
+            "tolerance": TOLERANCE,
+            "truth": TRUTH,
+            "start": start,
+            "offset": OFFSET,
+            "dt": experiment.dt,
+        },
+        figures={"least_sum_squares": least, **figures},
+        ratios=ratios,
+        versions=versions(extra),
+        machine=before,
+        notes=[
+            "Sums of squares count each pair i < j once, with the best contrast and offset of each angle, for the "
+            "parameters of every engine by the same functions; the engines' own sums stand beside them.",
+            "The peers fit one contrast and one offset to all angles, count both triangles and clip smoothly.",
+            "Parameters in our sign of phi0, with time_origin = dt.",
+            "Peak memory: resident size of the whole process tree; sum over processes sampled every 50 ms, or the "
+            "kernel's high-water mark of one of them, whichever is larger.",
+            "Kernels of hetdask come from Numba's cache on disk; the peers compile in every process.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

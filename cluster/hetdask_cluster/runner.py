@@ -1,0 +1,297 @@
+"""Run functions over items, in this process or on Dask workers, with the same results.
+
+A function given to a runner is a module-level function, and so are its arguments plain data: both travel to other
+processes. `InlineRunner` makes them travel too, through the same pickling, so that what runs inline runs on a cluster.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from distributed.protocol.pickle import dumps, loads
+
+from hetdask.errors import ClusterError, HetdaskError
+from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RETRIES: Final = 2
+"""Further tries of a task that failed for a reason that may pass, such as a file system that did not answer."""
+
+DEADLINE: Final = 1800.0
+"""Seconds after which a task is taken for lost when no task of the same call has finished."""
+
+type Handle = Any
+"""A result that stays where it was computed, to be passed to `Runner.map` as an item."""
+
+type OnDone = Callable[[int, Any], None]
+"""Called with the index of an item and its result as each finishes."""
+
+
+class Runner(Protocol):
+    """Where functions run."""
+
+    @property
+    def n_workers(self) -> int:
+        """Tasks that run at the same time."""
+
+    @property
+    def plan(self) -> MemoryPlan | None:
+        """Memory that workers and client may use; None where nobody set a limit."""
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the scheduler's dashboard, if there is one."""
+
+    def put(self, function: Callable[..., Any], *args: Any) -> Handle:
+        """Run ``function(*args)`` once, on a worker, and keep its result there."""
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        *common: Any,
+        on_done: OnDone | None = None,
+    ) -> list[Any]:
+        """Results of ``function(item, *common)`` in the order of `items`, which may be handles."""
+
+    def peak_worker(self) -> int:
+        """Largest resident size that one of the workers had so far, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Handle of the inline runner."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An error of ours that a task met: it would meet it again, so it is no reason for a retry."""
+
+    error: HetdaskError
+
+
+class InlineRunner:
+    """Runs everything in this process, one task after the other, and pickles what would travel.
+
+    Parameters
+    ----------
+    plan : MemoryPlan, optional
+
+    Examples
+    --------
+    >>> InlineRunner().map(pow, [2, 3], 2)
+    [4, 9]
+    """
+
+    def __init__(self, plan: MemoryPlan | None = None) -> None:
+        self.plan = plan
+        self.n_workers = 1
+        self.dashboard: str | None = None
+
+    def put(self, function: Callable[..., Any], *args: Any) -> Handle:
+        """Run ``function(*args)`` and keep its result."""
+        called, arguments = _travel((function, args))
+        return _Kept(called(*arguments))
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        *common: Any,
+        on_done: OnDone | None = None,
+    ) -> list[Any]:
+        """Results of ``function(item, *common)`` in the order of `items`."""
+        results: list[Any] = []
+        for index, item in enumerate(items):
+            called, arguments = _travel((function, common))
+            argument = item.value if isinstance(item, _Kept) else _travel(item)
+            result = _travel(called(argument, *arguments))
+            results.append(result)
+            if on_done is not None:
+                on_done(index, result)
+        return results
+
+    def peak_worker(self) -> int:
+        """Largest resident size of this process so far, bytes."""
+        return peak_memory()
+
+
+class DaskRunner:
+    """Runs on the workers of a Dask client.
+
+    Tasks are not pinned to workers and what `put` keeps can be computed again: the death of a worker costs time only.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Stays open: who made it closes it.
+    plan : MemoryPlan, optional
+        None takes it from the limits of the workers.
+    deadline : float
+        Seconds without a single finished task after which `map` gives up.
+    """
+
+    def __init__(self, client: Client, plan: MemoryPlan | None = None, *, deadline: float = DEADLINE) -> None:
+        self.client = client
+        self.plan = _plan_of(client) if plan is None else plan
+        self.deadline = deadline
+
+    @property
+    def n_workers(self) -> int:
+        """Threads of all workers: tasks that run at the same time."""
+        return sum(self.client.nthreads().values())
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the scheduler's dashboard, if there is one."""
+        services = self.client.scheduler_info(n_workers=0)["services"]
+        return str(self.client.dashboard_link) if "dashboard" in services else None
+
+    def put(self, function: Callable[..., Any], *args: Any) -> Handle:
+        """Run ``function(*args)`` once, on any worker, and keep its result there as a future."""
+        return self._submit(_run, function, *args)
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        *common: Any,
+        on_done: OnDone | None = None,
+    ) -> list[Any]:
+        """Results of ``function(item, *common)`` in the order of `items`.
+
+        Raises
+        ------
+        ClusterError
+            If workers kept dying on a task, none was left, or nothing finished before the deadline.
+        Exception
+            Whatever the function raised, as soon as it is known.
+        """
+        futures = [self._submit(_attempt, function, item, *common) for item in items]
+        try:
+            return self._collect(futures, on_done)
+        except BaseException:
+            self.client.cancel(futures, force=True)
+            raise
+
+    def peak_worker(self) -> int:
+        """Largest resident size that one of the workers had so far, bytes."""
+        return max(self.client.run(peak_memory).values(), default=0)
+
+    def _submit(self, task: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Future[Any]:
+        name = getattr(function, "__name__", type(function).__name__).strip("_<>") or "task"
+        key = f"{name}-{uuid.uuid4().hex}"
+        return self.client.submit(task, function, *args, key=key, pure=False, retries=RETRIES)
+
+    def _collect(self, futures: list[Future[Any]], on_done: OnDone | None) -> list[Any]:
+        from distributed import as_completed
+
+        places = {future.key: index for index, future in enumerate(futures)}
+        results: dict[int, Any] = {}
+        pending = dict.fromkeys(futures)
+        while pending:
+            before = len(pending)
+            finished = as_completed(pending, loop=self.client.loop, timeout=self.deadline)
+            try:
+                for batch in finished.batches():
+                    for future in batch:
+                        del pending[future]
+                    _raise_failures(batch, self.client)
+                    if on_done is not None:
+                        for future, result in zip(batch, self._gather(batch), strict=True):
+                            index = places[future.key]
+                            results[index] = result
+                            on_done(index, result)
+            except TimeoutError:
+                if len(pending) == before:
+                    raise ClusterError(self._stalled(before)) from None
+        if on_done is None:
+            return self._gather(futures)
+        return [results[index] for index in range(len(futures))]
+
+    def _gather(self, futures: list[Future[Any]]) -> list[Any]:
+        found: list[Any] = self.client.gather(futures)
+        for result in found:
+            if isinstance(result, _Failed):
+                raise result.error
+        return found
+
+    def _stalled(self, waiting: int) -> str:
+        workers = len(self.client.nthreads())
+        return (
+            f"no task finished within {self.deadline:.0f} s; {waiting} wait on {workers} workers. Expected at least "
+            "one worker that makes headway: look at the workers' logs, or run on this machine with --scheduler local"
+        )
+
+
+def _travel(value: Any) -> Any:
+    """What arrives when `value` is sent to a worker."""
+    return loads(dumps(value))
+
+
+def _run(function: Callable[..., Any], *args: Any) -> Any:
+    """The task of `put`."""
+    return function(*args)
+
+
+def _attempt(function: Callable[..., Any], item: Any, *common: Any) -> Any:
+    """The task of `map`."""
+    try:
+        return function(item, *common)
+    except HetdaskError as error:
+        return _Failed(error)
+
+
+def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
+    """Raise the first error among finished tasks; errors of the cluster become advice."""
+    from distributed import CancelledError, KilledWorker
+    from distributed.scheduler import NoValidWorkerError, NoWorkerError
+
+    for future in futures:
+        if future.status == "cancelled":
+            raise ClusterError(
+                "the scheduler dropped a task, which happens when it restarts or the connection breaks: "
+                "run again, with --resume to go on from the last checkpoint"
+            )
+        if future.status != "error":
+            continue
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            raise ClusterError(_killed(client)) from error
+        if isinstance(error, (NoWorkerError, NoValidWorkerError)):
+            raise ClusterError(
+                "there was no worker to run on for too long: start workers for this scheduler, or use --scheduler local"
+            ) from error
+        if isinstance(error, CancelledError):
+            raise ClusterError(f"a task was cancelled: {error}") from error
+        raise error
+
+
+def _limits(client: Client) -> list[int]:
+    """Memory limits of the workers that have one, bytes."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return [int(worker["memory_limit"]) for worker in workers if worker.get("memory_limit")]
+
+
+def _plan_of(client: Client) -> MemoryPlan | None:
+    """Plan within the limits that the workers of somebody else's cluster have."""
+    limits = _limits(client)
+    if not limits or len(limits) < len(client.nthreads()):
+        return None
+    return MemoryPlan(total=sum(limits), budget=sum(limits), workers=len(limits), per_worker=min(limits))
+
+
+def _killed(client: Client) -> str:
+    limits = _limits(client)
+    limit = f" of {format_bytes(min(limits))} each" if limits else ""
+    return (
+        f"workers died one after the other on the same task, most likely at their memory limit{limit}. "
+        "Give each worker more: a larger --memory-limit, or fewer --workers, for example --workers 1"
+    )

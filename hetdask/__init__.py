@@ -1,0 +1,80 @@
+"""Heterodyne analysis of XPCS two-time correlation maps of any size, on Dask.
+
+>>> import hetdask
+>>> store = hetdask.ingest("scan.hdf", "scan.zarr", q=0.0054)     # doctest: +SKIP
+>>> result = hetdask.fit(store, "config.yaml", client=client)     # doctest: +SKIP
+>>> result.parameters["v0"].value, result.parameters["v0"].unit   # doctest: +SKIP
+
+Everything in `__all__` is imported when it is first used, so that ``import hetdask`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hetdask.analysis import fit
+    from hetdask.config import Settings, load_settings
+    from hetdask.data.ingest import ingest
+    from hetdask.data.inspect import inspect
+    from hetdask.data.store import Store
+    from hetdask.errors import ClusterError, ConfigError, DataError, FitError, HetdaskError
+    from hetdask.model import PARAMETERS, correlation, dynamics, simulate_gaussian, simulate_speckle
+    from hetdask.passes.chi_squared import chi_squared
+    from hetdask.profiling import adaptive_stable_benchmark, performance_monitor, stable_benchmark
+    from hetdask.results import Result
+    from hetdask_kernels import warmup_numba_kernels
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PARAMETERS",
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "FitError",
+    "HetdaskError",
+    "Result",
+    "Settings",
+    "Store",
+    "adaptive_stable_benchmark",
+    "chi_squared",
+    "correlation",
+    "dynamics",
+    "fit",
+    "ingest",
+    "inspect",
+    "load_settings",
+    "performance_monitor",
+    "simulate_gaussian",
+    "simulate_speckle",
+    "stable_benchmark",
+    "warmup_numba_kernels",
+]
+
+_HOMES = {
+    "hetdask.analysis": ("fit",),
+    "hetdask.config": ("Settings", "load_settings"),
+    "hetdask.data.ingest": ("ingest",),
+    "hetdask.data.inspect": ("inspect",),
+    "hetdask.data.store": ("Store",),
+    "hetdask.errors": ("ClusterError", "ConfigError", "DataError", "FitError", "HetdaskError"),
+    "hetdask.model": ("PARAMETERS", "correlation", "dynamics", "simulate_gaussian", "simulate_speckle"),
+    "hetdask.passes.chi_squared": ("chi_squared",),
+    "hetdask.profiling": ("adaptive_stable_benchmark", "performance_monitor", "stable_benchmark"),
+    "hetdask.results": ("Result",),
+    "hetdask_kernels": ("warmup_numba_kernels",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

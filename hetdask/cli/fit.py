@@ -1,0 +1,190 @@
+"""`hetdask fit`: from a configuration to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from hetdask.cli.options import fit_options
+
+if TYPE_CHECKING:
+    from hetdask.cli.progress import LiveProgress, PlainProgress
+    from hetdask.config import Settings
+    from hetdask.data.store import Store
+    from hetdask.results import Result
+    from hetdask_cluster.runner import Runner
+
+NOT_CONVERGED: Final = 3
+INTERRUPTED: Final = 130
+
+
+@click.command("fit")
+@click.argument("config", type=click.Path())
+@fit_options
+def command(config: str, **options: Any) -> int:
+    """Fit the data that CONFIG names, at full resolution.
+
+    CONFIG is YAML or JSON (`hetdask config new` writes one), or the JSON of the package heterodyne-analysis.
+    The exit status is 0 if the fit converged, 3 if it did not, 2 for wrong input, 130 if it was interrupted.
+    """
+    return fit(config, **options)
+
+
+def fit(
+    config: str,
+    *,
+    method: str | None,
+    output: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    memory_limit: str | None,
+    start: str | None,
+    assignments: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    no_plots: bool,
+    quiet: bool,
+) -> int:
+    """Run a fit and show its result; the exit status."""
+    from hetdask.config import load_settings
+    from hetdask.config.load import parse_assignment
+
+    overrides = [parse_assignment(text) for text in assignments]
+    options = {
+        "fit.method": method,
+        "fit.start": start,
+        "output.folder": output,
+        "output.plots": False if no_plots else None,
+        "compute.scheduler": scheduler,
+        "compute.workers": workers,
+        "compute.memory_limit": memory_limit,
+    }
+    overrides += [(key, value) for key, value in options.items() if value is not None]
+    settings = load_settings(config, overrides)
+    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
+
+    from hetdask.results.summary import print_summary, summary
+
+    print_summary(summary(result))
+    click.echo(f"\nrun folder: {settings.output.folder}")
+    return exit_status(result)
+
+
+def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Result:
+    """Ingest, fit and write the run folder.
+
+    Parameters
+    ----------
+    settings : Settings
+    resume : bool
+        Go on from the checkpoint in the run folder.
+    overwrite : bool
+        Replace an earlier run.
+    quiet : bool
+        Show no progress.
+
+    Raises
+    ------
+    HetdaskError
+        If anything about the input is wrong, or workers are lost.
+    """
+    from hetdask.analysis import fit as fit_store
+    from hetdask.cli.log import run_log
+    from hetdask.cli.progress import show_progress
+    from hetdask.results.files import prepare_run_folder
+    from hetdask_cluster.local import open_runner
+
+    compute = settings.compute
+    folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
+    with run_log(folder) as log, show_progress(quiet=quiet) as progress:
+        try:
+            with open_runner(
+                compute.scheduler,
+                compute.workers,
+                memory_limit=compute.memory_limit,
+                dashboard=compute.dashboard,
+            ) as runner:
+                for line in describe_runner(runner):
+                    progress.say(line)
+                store = _data(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
+                result = fit_store(
+                    store,
+                    settings,
+                    client=runner,
+                    folder=folder,
+                    resume=resume,
+                    resident_bytes=None if runner.plan is None else runner.plan.resident,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            log.warning("interrupted")
+            progress.say(f"interrupted: go on with --resume -o {settings.output.folder}")
+            raise
+    return result
+
+
+def _data(
+    settings: Settings,
+    folder: Path,
+    runner: Runner,
+    progress: PlainProgress | LiveProgress,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Store:
+    """Store to fit: the one that is there, if it was made from what the settings ask for, or a new one."""
+    from hetdask.analysis import DATA_FOLDER, open_data
+    from hetdask.cli.reuse import differences
+    from hetdask.data.store import Store
+    from hetdask.errors import DataError
+
+    data = settings.data
+    own = data.store is None
+    path = data.store or folder / DATA_FOLDER
+    if data.source is not None and path.exists() and (resume or not own):
+        store = Store.open(path)
+        found = differences(store, data)
+        if not found:
+            progress.say(f"store {path}: made from the same source and selection, used again")
+            return store
+        if resume or not overwrite:
+            raise DataError(
+                f"the store {path} was made from something else:\n  " + "\n  ".join(found) + "\nreplace it with "
+                "--overwrite, or name another one in data.store, for example store: data/other.zarr"
+            )
+    if data.source is not None:
+        progress.stage("ingest")
+    return open_data(
+        settings,
+        folder=folder,
+        runner=runner,
+        memory_limit=None if runner.plan is None else runner.plan.tasks,
+        overwrite=own or overwrite,
+        progress=progress,
+    )
+
+
+def describe_runner(runner: Runner) -> list[str]:
+    """Where a run computes, and within which memory."""
+    from hetdask_cluster.memory import format_bytes
+
+    lines = [f"{runner.n_workers} workers" if runner.n_workers > 1 else "1 worker"]
+    if runner.plan is not None:
+        lines[0] += f", {format_bytes(runner.plan.per_worker)} each of a budget of {format_bytes(runner.plan.budget)}"
+    if runner.dashboard is not None:
+        lines.append(f"dashboard: {runner.dashboard}")
+    return lines
+
+
+def exit_status(result: Result) -> int:
+    """Exit status that tells how a fit ended."""
+    return {"converged": 0, "interrupted": INTERRUPTED}.get(result.status, NOT_CONVERGED)
+
+
+def report_of(folder: Path) -> Path:
+    """The report of a run."""
+    from hetdask.results.report import REPORT_FILE
+
+    return folder / REPORT_FILE

@@ -1,0 +1,88 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def frame_range(text: str) -> tuple[int, int]:
+    """First and last frame from "1:400"."""
+    try:
+        first, last = (int(part) for part in text.split(":"))
+    except ValueError as error:
+        raise _not(text, "two frame numbers with a colon between them, such as 1:400") from error
+    return first, last
+
+
+def angle_range(text: str) -> tuple[float, float]:
+    """Range of degrees from "-10:10"."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError as error:
+        raise _not(text, "two angles with a colon between them, such as -10:10") from error
+    return low, high
+
+
+def wavevector(text: str) -> float | str:
+    """Wavevector from "0.0054", or "all"."""
+    try:
+        return "all" if text == "all" else float(text)
+    except ValueError as error:
+        raise _not(text, "a wavevector in 1/Å such as 0.0054, or all") from error
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers from "0,45,90"."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise _not(text, "numbers with commas between them, such as 0,45,90") from error
+
+
+def _not(found: str, expected: str) -> click.BadParameter:
+    return click.BadParameter(f"found {found!r}, expected {expected}")
+
+
+def combine(*decorators: Decorator) -> Decorator:
+    """One decorator for several options, shown in this order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+compute_options = combine(
+    click.option(
+        "--scheduler", metavar="WHERE", help="local, inline, tcp://host:8786 or a scheduler file. [default: local]"
+    ),
+    click.option("--workers", type=int, metavar="N", help="Worker processes. [default: one for each core]"),
+    click.option(
+        "--memory-limit", metavar="LIMIT", help="Budget of the whole run: 0.9 of the machine, or 8GiB. [default: 0.9]"
+    ),
+)
+
+fit_options = combine(
+    click.option("--method", type=click.Choice(["classical"]), help="How to fit. [default: classical]"),
+    click.option("-o", "--output", type=click.Path(), metavar="RUN", help="Run folder."),
+    compute_options,
+    click.option("--start", type=click.Choice(["given"]), help="Where to start from. [default: given]"),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting: parameters.v0.value=100. May be repeated.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder."),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder."),
+    click.option("--no-plots", is_flag=True, help="Draw no figures."),
+    click.option("-q", "--quiet", is_flag=True, help="Show the result only."),
+)

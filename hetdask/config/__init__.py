@@ -1,0 +1,27 @@
+"""Typed settings of a run, read once at the edge: `load_settings` for files, `Settings` for what they hold.
+
+The native format is YAML or JSON; the JSON of the package heterodyne-analysis is recognised and translated.
+"""
+
+from hetdask.config.load import ConfigWarning, load_settings
+from hetdask.config.settings import (
+    ComputeSettings,
+    DataSettings,
+    FitSettings,
+    OutputSettings,
+    ParameterSetting,
+    Settings,
+    SimulationSettings,
+)
+
+__all__ = [
+    "ComputeSettings",
+    "ConfigWarning",
+    "DataSettings",
+    "FitSettings",
+    "OutputSettings",
+    "ParameterSetting",
+    "Settings",
+    "SimulationSettings",
+    "load_settings",
+]

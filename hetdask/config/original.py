@@ -1,0 +1,306 @@
+"""Translate the JSON of the package heterodyne-analysis 1.0 into native settings.
+
+Keys that act here are translated. All others are collected with what to use instead, so that nobody believes that
+a key acts when it does not. Names that begin with an underscore and descriptive blocks are comments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hetdask.errors import ConfigError
+from hetdask.model.parameters import NAMES
+
+MARKS: Final = frozenset(
+    {"analyzer_parameters", "experimental_data", "initial_parameters", "parameter_space", "optimization_config"}
+)
+"""Sections that no native configuration has."""
+
+COMMENTS: Final = frozenset(
+    {
+        "metadata",
+        "analysis_settings",
+        "heterodyne_specific_notes",
+        "analyzer_parameters.temporal.dt_unit",
+        "analyzer_parameters.temporal.frame_description",
+        "analyzer_parameters.scattering.q_unit",
+        "analyzer_parameters.scattering.typical_range",
+        "analyzer_parameters.geometry.gap_unit",
+        "analyzer_parameters.geometry.gap_in_microns",
+        "initial_parameters.units",
+        "initial_parameters.parameter_units",
+        "initial_parameters.physical_meaning",
+        "experimental_data.file_format",
+    }
+)
+"""Text for people."""
+
+FULL_RESOLUTION: Final = "not needed: every fit runs at full resolution within compute.memory_limit"
+
+WITHOUT_EFFECT: Final[dict[str, str]] = {
+    "advanced_settings.chi_squared_calculation": "χ² uses the white noise of the maps; give fit.sigma to set it",
+    "advanced_settings.data_loading": "the diagonal is never fitted",
+    "advanced_settings.numerical_integration": "integrals are exact",
+    "advanced_settings.optimization_controls": "use fit.max_evaluations and fit.tolerance",
+    "analyzer_parameters.computational.auto_detect_cores": "use compute.workers",
+    "analyzer_parameters.computational.max_threads_limit": "use compute.workers",
+    "analyzer_parameters.computational.memory_limit_gb": 'use compute.memory_limit, for example "8GiB"',
+    "analyzer_parameters.geometry.stator_rotor_gap": "the model does not depend on it",
+    "experimental_data.cache_compression": "use data.store: the file is ingested once, and the store is kept",
+    "experimental_data.cache_file_path": "use data.store: the file is ingested once, and the store is kept",
+    "experimental_data.cache_filename_template": "use data.store: the file is ingested once, and the store is kept",
+    "experimental_data.data_type": "maps are stored as float32 and summed as float64",
+    "experimental_data.exchange_key": "use data.layout; it is detected",
+    "experimental_data.phi_angles_file": "angles come from the data file; for plain arrays use data.phi",
+    "experimental_data.phi_angles_path": "angles come from the data file; for plain arrays use data.phi",
+    "experimental_data.preprocessing": "the diagonal is never fitted, and maps are not normalised",
+    "optimization_config.classical_optimization.method_options.Gurobi": (
+        "one bounded trust region replaces the solvers; max_iterations and tolerance are taken over"
+    ),
+    "optimization_config.classical_optimization.method_options.Nelder-Mead": (
+        "one bounded trust region replaces the solvers; use fit.max_evaluations and fit.tolerance"
+    ),
+    "optimization_config.classical_optimization.methods": "one bounded trust region replaces the solvers",
+    "optimization_config.classical_optimization.selection_strategy": "one bounded trust region replaces the solvers",
+    "optimization_config.classical_optimization.subsampling": FULL_RESOLUTION,
+    "optimization_config.robust_optimization": "only the classical method is there",
+    "optimization_config.scaling_parameters": "contrast and offset of each angle are solved for exactly",
+    "output_settings.file_formats": "results are result.json and result.zarr",
+    "output_settings.file_naming": "use output.folder, or -o",
+    "output_settings.logging": "run.log in the output folder has everything",
+    "output_settings.plotting": "use output.plots",
+    "output_settings.reporting": "use output.plots",
+    "parameter_space.bounds.prior_mu": "there are no priors; use min and max",
+    "parameter_space.bounds.prior_sigma": "there are no priors; use min and max",
+    "parameter_space.bounds.type": "there are no priors; use min and max",
+    "parameter_space.bounds.unit": "units are those of the model (`hetdask config schema`)",
+    "performance_settings.caching": "use compute.memory_limit",
+    "performance_settings.memory_management": "use compute.memory_limit",
+    "performance_settings.noise_model": "χ² uses the white noise of the maps; give fit.sigma to set it",
+    "performance_settings.numba_optimization": "kernels are always compiled, cached and serial; use compute.workers",
+    "performance_settings.parallel_processing": "use compute.scheduler and compute.workers",
+    "validation_rules": "data are always checked; `hetdask inspect` shows what was found",
+    "workflow_integration": "use output.plots",
+}
+"""What has no effect here, and what to use instead."""
+
+
+SOURCES: Final[dict[str, str]] = {
+    "data.source": "experimental_data.data_folder_path with data_file_name",
+    "data.dt": "analyzer_parameters.temporal.dt",
+    "data.q": "analyzer_parameters.scattering.wavevector_q",
+    "data.frames": "analyzer_parameters.temporal.start_frame with end_frame",
+    "data.angles": "optimization_config.angle_filtering.target_ranges",
+    "data.angle_fallback": "optimization_config.angle_filtering.fallback_to_all_angles",
+    "parameters": "initial_parameters.values with parameter_space.bounds",
+    "fit.active_parameters": "initial_parameters.active_parameters",
+    "fit.max_evaluations": "optimization_config.classical_optimization.method_options.*.max_iterations",
+    "fit.tolerance": "optimization_config.classical_optimization.method_options.Gurobi.tolerance",
+    "compute.workers": "analyzer_parameters.computational.num_threads",
+    "output.folder": "output_settings.results_directory",
+    "output.plots": "output_settings.reporting.generate_plots",
+}
+"""Where the other package has what a native key holds."""
+
+
+def is_original(content: Mapping[str, Any]) -> bool:
+    """Whether a configuration is in the format of heterodyne-analysis."""
+    return not MARKS.isdisjoint(content)
+
+
+def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Native settings, and a line for each key that has no effect here.
+
+    Parameters
+    ----------
+    content : mapping
+        As read from the JSON file.
+
+    Returns
+    -------
+    settings : dict
+        What `Settings` takes; not validated yet.
+    notes : list of str
+
+    Raises
+    ------
+    ConfigError
+        If a translated key holds something else than it should.
+    """
+    reader = _Reader(content)
+    settings: dict[str, Any] = {
+        "data": _data(reader),
+        "parameters": _parameters(reader),
+        "fit": _fit(reader),
+        "compute": _compute(reader),
+        "output": _output(reader),
+    }
+    gauge = _gauge(settings)
+    return settings, [*gauge, *reader.unused()]
+
+
+class _Reader:
+    """Hands out values by their path and remembers which."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+        self._used: set[str] = set()
+
+    def take(self, path: str, default: Any = None) -> Any:
+        """Value at a dotted path; null counts as missing."""
+        place: Any = self._content
+        for part in path.split("."):
+            if not isinstance(place, Mapping) or part not in place:
+                return default
+            place = place[part]
+        self._used.add(path)
+        return default if place is None else place
+
+    def take_entries(self, path: str, *keys: str) -> list[Mapping[str, Any]]:
+        """List of mappings at a dotted path, of which `keys` are used.
+
+        Raises
+        ------
+        ConfigError
+            If it is something else.
+        """
+        entries = self.take(path, [])
+        self._used.update(f"{path}.{key}" for key in keys)
+        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise ConfigError(f"{path}: found {entries!r}, expected a list of entries with {', '.join(keys)}")
+        return entries
+
+    def unused(self) -> list[str]:
+        """A line for each key, or group of keys, that was not taken."""
+        lines: dict[str, None] = {}
+        for path in _leaves(self._content):
+            if path in self._used or any(_covers(comment, path) for comment in COMMENTS):
+                continue
+            group = next((key for key in WITHOUT_EFFECT if _covers(key, path)), None)
+            if group is not None:
+                lines[f"  {group}: {WITHOUT_EFFECT[group]}"] = None
+            else:
+                near = difflib.get_close_matches(path, [*self._used, *WITHOUT_EFFECT], n=1, cutoff=0.8)
+                hint = f"did you mean {near[0]}?" if near else "see `hetdask config schema` for the keys that act"
+                lines[f"  {path}: unknown; {hint}"] = None
+        return list(lines)
+
+
+def _covers(key: str, path: str) -> bool:
+    return path == key or path.startswith(f"{key}.")
+
+
+def _leaves(content: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of all values, without comments; list indices are left out."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if not str(key).startswith("_"):
+                yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(content, list) and any(isinstance(entry, Mapping) for entry in content):
+        for entry in content:
+            yield from _leaves(entry, prefix)
+    elif prefix:
+        yield prefix
+
+
+def _data(reader: _Reader) -> dict[str, Any]:
+    temporal, scattering = "analyzer_parameters.temporal", "analyzer_parameters.scattering"
+    data: dict[str, Any] = {
+        "dt": reader.take(f"{temporal}.dt"),
+        "q": reader.take(f"{scattering}.wavevector_q"),
+    }
+    first, last = reader.take(f"{temporal}.start_frame"), reader.take(f"{temporal}.end_frame")
+    if (first is None) != (last is None):
+        raise ConfigError(f"{temporal}: found only one of start_frame and end_frame, expected both or none")
+    if first is not None:
+        data["frames"] = [first, last]
+    folder, name = (
+        reader.take("experimental_data.data_folder_path", "."),
+        reader.take("experimental_data.data_file_name"),
+    )
+    if name is not None:
+        data["source"] = str(Path(folder) / name)
+        if not Path(data["source"]).exists() and (cache := _cache(reader, first, last)) is not None:
+            # The frames were selected when the cache was written.
+            data["source"] = str(cache)
+            data.pop("frames", None)
+    filtering = "optimization_config.angle_filtering"
+    ranges = reader.take_entries(f"{filtering}.target_ranges", "min_angle", "max_angle")
+    fallback = reader.take(f"{filtering}.fallback_to_all_angles", True)
+    if reader.take(f"{filtering}.enabled", True) and ranges:
+        data["angles"] = [[entry.get("min_angle", -180.0), entry.get("max_angle", 180.0)] for entry in ranges]
+        data["angle_fallback"] = fallback
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def _cache(reader: _Reader, first: Any, last: Any) -> Path | None:
+    """The other package's cache of the selected frames, if there is one."""
+    folder = reader.take("experimental_data.cache_file_path")
+    template = reader.take("experimental_data.cache_filename_template")
+    if folder is None or template is None:
+        return None
+    name = str(template).replace("{start_frame}", str(first)).replace("{end_frame}", str(last))
+    path = Path(folder) / name
+    return path if path.is_file() else None
+
+
+def _parameters(reader: _Reader) -> dict[str, dict[str, Any]]:
+    names = reader.take("initial_parameters.parameter_names", list(NAMES))
+    values = reader.take("initial_parameters.values")
+    parameters: dict[str, dict[str, Any]] = {}
+    if values is not None:
+        if not isinstance(values, list) or not isinstance(names, list) or len(values) != len(names):
+            raise ConfigError(
+                f"initial_parameters.values: found {_count(values)} for {_count(names)} names, expected a list with "
+                f"one value for each of parameter_names, which are {', '.join(NAMES)} where they are not given"
+            )
+        parameters = {str(name): {"value": value} for name, value in zip(names, values, strict=True)}
+    for entry in reader.take_entries("parameter_space.bounds", "name", "min", "max"):
+        if "name" not in entry:
+            raise ConfigError(f"parameter_space.bounds: found {dict(entry)!r}, expected a name in each entry")
+        bounds = {key: entry[key] for key in ("min", "max") if entry.get(key) is not None}
+        parameters.setdefault(str(entry["name"]), {}).update(bounds)
+    return parameters
+
+
+def _count(values: Any) -> str:
+    return f"{len(values)} entries" if isinstance(values, list) else repr(values)
+
+
+def _fit(reader: _Reader) -> dict[str, Any]:
+    options = "optimization_config.classical_optimization.method_options"
+    fit = {
+        "active_parameters": reader.take("initial_parameters.active_parameters") or None,
+        "max_evaluations": reader.take(
+            f"{options}.Gurobi.max_iterations", reader.take(f"{options}.Nelder-Mead.maxiter")
+        ),
+        "tolerance": reader.take(f"{options}.Gurobi.tolerance"),
+    }
+    return {key: value for key, value in fit.items() if value is not None}
+
+
+def _compute(reader: _Reader) -> dict[str, Any]:
+    threads = reader.take("analyzer_parameters.computational.num_threads", "auto")
+    return {} if threads == "auto" else {"workers": threads}
+
+
+def _output(reader: _Reader) -> dict[str, Any]:
+    output = {
+        "folder": reader.take("output_settings.results_directory"),
+        "plots": reader.take("output_settings.reporting.generate_plots"),
+    }
+    return {key: value for key, value in output.items() if value is not None}
+
+
+def _gauge(settings: dict[str, Any]) -> list[str]:
+    """Hold f2: the model knows only f0·exp(-f1·f2), so a fit of f0, f1 and f2 together has no single answer."""
+    active = settings["fit"].get("active_parameters")
+    if active is None or "f2" not in active:
+        return []
+    settings["fit"]["active_parameters"] = [name for name in active if name != "f2"]
+    return [
+        "  initial_parameters.active_parameters: f2 is held at its start value, because f0 and f2 have the same effect"
+    ]

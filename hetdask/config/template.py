@@ -1,0 +1,88 @@
+"""A commented configuration, written from the settings themselves so that it never lags behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from hetdask.config.settings import Settings, SimulationSettings
+from hetdask.errors import ConfigError
+from hetdask.model.parameters import PARAMETERS
+
+HEAD: Final = """\
+# Configuration of hetdask. Keys that are left out keep the values shown here.
+# Check it with `hetdask config check FILE`, run it with `hetdask fit FILE`.
+"""
+
+
+def template(source: str | None = None) -> str:
+    """YAML text with every key, its default and what it means.
+
+    Parameters
+    ----------
+    source : str, optional
+        File to name as the data source.
+    """
+    lines = [HEAD]
+    for name, field in Settings.model_fields.items():
+        if name == "parameters":
+            lines += ["", "parameters:", *_aligned(_parameters())]
+            continue
+        model = SimulationSettings if name == "simulation" else field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise TypeError(f"{name} is no section")
+        # An experiment to simulate is not needed to fit one.
+        mark = "# " if name == "simulation" else ""
+        lines += ["", f"{mark}{name}:", *(mark + line for line in _aligned(_section(model, source)))]
+    return "\n".join(lines) + "\n"
+
+
+def write_template(path: Path, source: str | None = None) -> None:
+    """Write `template` to a new file.
+
+    Raises
+    ------
+    ConfigError
+        If the file exists or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(template(source))
+    except FileExistsError as error:
+        raise ConfigError(f"{str(path)!r} exists and is not overwritten: give another name") from error
+    except OSError as error:
+        raise ConfigError(
+            f"can't write {str(path)!r} ({error.strerror}): give a path in a folder that exists and is yours"
+        ) from error
+
+
+def _section(model: type[BaseModel], source: str | None) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        if name == "source":
+            value = source or (field.examples and field.examples[0])
+        yield f"{name}: {_yaml(value)}", field.description or ""
+
+
+def _parameters() -> Iterator[tuple[str, str]]:
+    for spec in PARAMETERS:
+        entries = {"value": spec.start, "min": spec.lower, "max": spec.upper}
+        text = ", ".join(f"{key}: {value:g}" for key, value in entries.items())
+        fixed = ", fixed: true" if spec.fixed else ""
+        unit = f", {spec.unit}" if spec.unit else ""
+        yield f"{spec.name}: {{{text}{fixed}}}", f"{spec.description}{unit}"
+
+
+def _aligned(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """Indented lines with their comments below each other."""
+    listed = list(entries)
+    width = max(len(entry) for entry, _ in listed)
+    return [f"  {entry:<{width}}  # {comment}" for entry, comment in listed]
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(str(value) if isinstance(value, Path) else value)

@@ -1,0 +1,164 @@
+"""Files of the Zarr sharding codec, written and read tile by tile.
+
+The format is the published one (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/): compressed
+chunks one after the other, then an index of (offset, length) pairs and its crc32c. Any Zarr implementation reads these
+files, and files that Zarr wrote are read here. Going through them directly is several times faster than slicing a
+`zarr.Array`, and needs no array that holds the empty lower triangle too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self
+
+import google_crc32c
+import numcodecs  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+EMPTY: Final = np.uint64(2**64 - 1)
+"""Offset and length of a chunk that holds nothing but the fill value."""
+
+LZ4_LEVEL: Final = 5
+"""Noisy data compress little: Blosc's lz4 with shuffled bytes is the fastest, and as small as any."""
+
+CRC: Final = struct.Struct("<I")
+
+_codec: Final = numcodecs.Blosc(cname="lz4", clevel=LZ4_LEVEL, shuffle=numcodecs.Blosc.SHUFFLE)
+
+
+def checksum(array: NDArray[Any]) -> int:
+    """crc32c of the bytes of an array in C order."""
+    return int(google_crc32c.value(array.tobytes()))
+
+
+class ShardWriter:
+    """One shard file, complete or not there at all.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder that exists: a task that outlives its run finds the folder gone and fails, and does not bring it
+        back.
+    grid : tuple of int
+        Chunks of the shard along angle, rows and columns.
+
+    Notes
+    -----
+    It is written under a temporary name and renamed, so that two attempts at the same shard cannot mix.
+    """
+
+    def __init__(self, path: Path, grid: tuple[int, int, int]) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.tmp-{secrets.token_hex(4)}")
+        self._index = np.full((*grid, 2), EMPTY, dtype="<u8")
+        self._file: BinaryIO = self._partial.open("xb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException:
+                self._abandon()
+                raise
+        else:
+            self._abandon()
+
+    def add(self, place: tuple[int, int, int], tile: NDArray[np.float32]) -> None:
+        """Append a (T, T) tile at its place in the grid."""
+        data = _codec.encode(tile)
+        self._index[place] = self._file.tell(), len(data)
+        self._file.write(data)
+
+    def _finish(self) -> None:
+        index = self._index.tobytes()
+        self._file.write(index + CRC.pack(google_crc32c.value(index)))
+        self._file.close()
+        self._partial.replace(self._path)
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(OSError):  # closing flushes, which a full disk refuses; the file goes anyway
+            self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+class DamagedShardError(Exception):
+    """A shard file is missing, cut short or altered; the text says which."""
+
+
+class ShardReader:
+    """Tiles of one shard file.
+
+    Parameters
+    ----------
+    path : Path
+    grid : tuple of int
+        Chunks of the shard along angle, rows and columns.
+
+    Raises
+    ------
+    DamagedShardError
+        If there is no such file, or its index does not match its checksum.
+    """
+
+    def __init__(self, path: Path, grid: tuple[int, int, int]) -> None:
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except FileNotFoundError:
+            raise DamagedShardError("is missing") from None
+        try:
+            self._index = self._read_index(grid)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, place: tuple[int, int, int], out: NDArray[np.float32]) -> None:
+        """Fill `out` (T, T) with the tile at a place of the grid, with NaN if it is empty.
+
+        Raises
+        ------
+        DamagedShardError
+            If the tile cannot be decompressed.
+        """
+        offset, length = self._index[place]
+        if offset == EMPTY:
+            out.fill(np.nan)
+            return
+        self._file.seek(int(offset))
+        data = self._file.read(int(length))
+        if len(data) != length:
+            raise DamagedShardError("is cut short")
+        try:
+            _codec.decode(data, out=out)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedShardError(f"cannot be decompressed ({error})") from error
+
+    def _read_index(self, grid: tuple[int, int, int]) -> NDArray[np.uint64]:
+        size = 16 * math.prod(grid)
+        total = os.fstat(self._file.fileno()).st_size
+        if total < size + CRC.size:
+            raise DamagedShardError("is cut short")
+        self._file.seek(total - size - CRC.size)
+        index = self._file.read(size)
+        if CRC.unpack(self._file.read(CRC.size))[0] != google_crc32c.value(index):
+            raise DamagedShardError("is cut short or altered: its index does not match its checksum")
+        return np.frombuffer(index, dtype="<u8").reshape(*grid, 2)

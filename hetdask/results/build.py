@@ -1,0 +1,229 @@
+"""From a refinement to the fields of a `Result`."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.errors import FitError
+from hetdask.model.parameters import PARAMETERS
+from hetdask.results.result import (
+    AngleResult,
+    Correlations,
+    Identifiability,
+    Memory,
+    MethodResult,
+    ParameterResult,
+    WeakDirection,
+    finite,
+    json_clean,
+)
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from hetdask.fitting.refine import AngleFit, Refinement
+
+RECORDED_PACKAGES: Final = (
+    "hetdask",
+    "numpy",
+    "scipy",
+    "numba",
+    "dask",
+    "distributed",
+    "zarr",
+    "h5py",
+    "xarray",
+)
+
+
+class StoreFacts(Protocol):
+    """What a result takes over from the store: `hetdask.data.store.Store` has all of it."""
+
+    @property
+    def path(self) -> object:
+        """Folder of the store."""
+
+    @property
+    def time_origin(self) -> float:
+        """Time of the first frame, s."""
+
+    @property
+    def dt(self) -> float:
+        """Time between frames, s."""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """White noise per map, (n_phi,)."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Origin of the data."""
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of those packages that are installed and decide about numbers."""
+    versions = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def result_fields(
+    refinement: Refinement,
+    store: StoreFacts,
+    *,
+    method: str | None,
+    resolution: Literal["full", "reduced"],
+    timings: Mapping[str, float] | None,
+    memory: Memory | None,
+    seed: int | None,
+    cluster: Mapping[str, object] | None,
+) -> dict[str, Any]:
+    """Keyword arguments of `Result`; see `Result.from_refinement`."""
+    reduced = refinement.chi_squared / refinement.dof if refinement.dof > 0 else None
+    stages = {name: float(seconds) for name, seconds in (timings or {}).items()}
+    stages.setdefault("refine", float(refinement.seconds))
+    stages.setdefault("total", sum(stages.values()))
+    return {
+        "status": refinement.status,
+        "message": refinement.message,
+        "method": method or refinement.method,
+        "best_method": refinement.method,
+        "errors": "iid",
+        "parameters": _parameters(refinement),
+        "chi_squared": _number(refinement.chi_squared, "chi_squared"),
+        "reduced_chi_squared": reduced,
+        "n_points": int(refinement.n_points),
+        "dof": int(refinement.dof),
+        "resolution": resolution,
+        "angles": _angles(refinement, store),
+        "correlations": Correlations(names=list(refinement.free), matrix=_correlations(refinement.covariance)),
+        "identifiability": _identifiability(refinement),
+        "methods": {
+            refinement.method: MethodResult(
+                status=refinement.status,
+                message=refinement.message,
+                iterations=int(refinement.iterations),
+                evaluations=int(refinement.evaluations),
+                passes=int(refinement.passes),
+                seconds=float(refinement.seconds),
+                chi_squared=float(refinement.chi_squared),
+                reduced_chi_squared=reduced,
+            )
+        },
+        "timings": stages,
+        "passes": int(refinement.passes),
+        "memory": memory or Memory(),
+        "time_origin": float(store.time_origin),
+        "dt": float(store.dt),
+        "n_frames": int(store.n_frames),
+        "seed": seed,
+        "provenance": _provenance(store, cluster),
+    }
+
+
+def _number(value: float, name: str) -> float:
+    number = finite(value)
+    if number is None:
+        raise FitError(
+            f"the fit ended with {name} = {value}, expected a finite number: start nearer to the data, "
+            f"or bound the parameters more tightly, such as min: 0.0, max: 1.0 for f0"
+        )
+    return number
+
+
+def _parameters(refinement: Refinement) -> dict[str, ParameterResult]:
+    column = {name: index for index, name in enumerate(refinement.free)}
+    errors = np.sqrt(np.maximum(np.diagonal(refinement.covariance), 0.0)) if column else np.empty(0)
+    out: dict[str, ParameterResult] = {}
+    for index, spec in enumerate(PARAMETERS):
+        k = column.get(spec.name)
+        identified = None if k is None else bool(refinement.identified[k])
+        stderr = finite(errors[k]) if k is not None and identified else None
+        out[spec.name] = ParameterResult(
+            value=_number(refinement.values[index], spec.name),
+            stderr=stderr,
+            stderr_iid=stderr,
+            unit=spec.unit,
+            start=_number(refinement.start[index], f"the start of {spec.name}"),
+            min=finite(refinement.lower[index]),
+            max=finite(refinement.upper[index]),
+            fixed=k is None,
+            at_bound=None if k is None else refinement.at_bound[k],  # type: ignore[arg-type]
+            identified=identified,
+        )
+    return out
+
+
+def _angles(refinement: Refinement, store: StoreFacts) -> list[AngleResult]:
+    free_per_point = len(refinement.free) / refinement.n_points if refinement.n_points else 0.0
+    return [
+        _angle(fit, white, free_per_point) for fit, white in zip(refinement.angles, store.noise.tolist(), strict=True)
+    ]
+
+
+def _angle(fit: AngleFit, white: float, free_per_point: float) -> AngleResult:
+    # The free parameters are shared by all maps: each map pays for them in proportion to its pixels, so that the maps'
+    # degrees of freedom add up to those of the fit.
+    dof = fit.n_points * (1.0 - free_per_point) - 2.0
+    sigma = finite(fit.sigma)
+    reduced = fit.sum_squares / (sigma**2 * dof) if sigma and dof > 0.0 else None
+    contrast = finite(fit.contrast)
+    return AngleResult(
+        phi=fit.phi,
+        q=fit.q,
+        contrast=contrast,
+        offset=finite(fit.offset),
+        sigma=sigma,
+        reduced_chi_squared=None if reduced is None else finite(reduced),
+        residual_rms=finite(fit.residual_rms),
+        expected_rms=None,
+        sigma_white=finite(white),
+        speckles=None,
+        n_points=int(fit.n_points),
+        quality="not judged" if contrast is not None and contrast > 0.0 else "failed: contrast is not positive",
+    )
+
+
+def _correlations(covariance: NDArray[np.float64]) -> list[list[float | None]]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = np.sqrt(np.diagonal(covariance))
+        matrix = covariance / np.outer(errors, errors)
+    return [[finite(entry) for entry in row] for row in matrix.tolist()]
+
+
+def _identifiability(refinement: Refinement) -> Identifiability:
+    weak = [
+        WeakDirection(text=f"{name} is not determined by these data", direction={name: 1.0})
+        for name, identified in zip(refinement.free, refinement.identified, strict=True)
+        if not identified
+    ]
+    return Identifiability(rank=len(refinement.free) - len(weak), weak=weak)
+
+
+def _provenance(store: StoreFacts, cluster: Mapping[str, object] | None) -> dict[str, JsonValue]:
+    origin = dict(store.provenance)
+    ingest = {key: origin.pop(key) for key in ("created", "versions") if key in origin}
+    record = {
+        **origin,
+        "store": str(store.path),
+        "ingest": ingest,
+        "versions": package_versions(),
+        "cluster": dict(cluster or {}),
+        "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return {key: json_clean(value) for key, value in record.items()}

@@ -1,0 +1,196 @@
+"""The result as an `xarray.Dataset`, in memory and as ``result.zarr``.
+
+Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
+(frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from hetdask.model.dynamics import dynamics
+from hetdask.model.parameters import NAMES
+from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
+from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
+
+if TYPE_CHECKING:
+    from hetdask.fitting.refine import HistoryEntry
+
+Array = NDArray[np.float64]
+
+MAP_NAMES: Final = {
+    "data": "measured two-time correlation, block mean",
+    "model": "fitted two-time correlation, block mean over the same pixels",
+    "residual": "data - model",
+}
+CUT_NAMES: Final = {
+    "cut_data": "measured two-time correlation against lag",
+    "cut_model": "fitted two-time correlation against lag",
+}
+
+
+def frame_times(result: Result) -> Array:
+    """Times of the frames, s."""
+    return np.asarray(result.time_origin + result.dt * np.arange(result.n_frames))
+
+
+def _column(entries: Iterable[Any], name: str) -> Array:
+    """One field of every entry as float64; None becomes NaN."""
+    return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
+
+
+def _variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> xr.Variable:
+    return xr.Variable(dims, values, {"units": units, "long_name": long_name})
+
+
+def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset:
+    """Dataset of everything but the maps.
+
+    Parameters
+    ----------
+    result : Result
+    history : sequence of HistoryEntry
+        Evaluations of the fit, in their order; may be empty.
+    """
+    parameters, angles = result.parameters.values(), result.angles
+    time = frame_times(result)
+    rates = dynamics({name: parameter.value for name, parameter in result.parameters.items()}, time)
+    variables: dict[str, xr.Variable] = {
+        "unit": xr.Variable("parameter", [parameter.unit for parameter in parameters]),
+        "fixed": xr.Variable("parameter", [parameter.fixed for parameter in parameters]),
+        "at_bound": xr.Variable("parameter", [parameter.at_bound or "" for parameter in parameters]),
+        "identified": xr.Variable("parameter", [bool(parameter.identified) for parameter in parameters]),
+    }
+    for name in ("value", "stderr", "stderr_iid", "start", "min", "max"):
+        text = "see the variable unit"
+        variables[name] = _variable("parameter", _column(parameters, name), text, name)
+    for name, units, long_name in (
+        ("contrast", "", "contrast"),
+        ("offset", "", "offset"),
+        ("sigma", "", "standard deviation of one pixel"),
+        ("residual_rms", "", "root mean square residual"),
+        ("reduced_chi_squared", "", "chi-squared per degree of freedom"),
+    ):
+        variables[name] = _variable("phi", _column(angles, name), units, long_name)
+    variables["n_points"] = _variable("phi", np.array([angle.n_points for angle in angles]), "", "fitted pixels")
+    for name, values, units, long_name in (
+        ("J_ref", rates.j_ref, "Å²/s", "transport rate of the reference"),
+        ("J_sample", rates.j_sample, "Å²/s", "transport rate of the sample"),
+        ("velocity", rates.velocity, "Å/s", "velocity"),
+        ("fraction", rates.fraction, "", "sample fraction"),
+    ):
+        variables[name] = _variable("time", values, units, long_name)
+    variables.update(_history(history))
+    return xr.Dataset(
+        variables,
+        coords={
+            "parameter": list(NAMES),
+            "phi": _variable("phi", _column(angles, "phi"), "deg", "azimuth"),
+            "q": _variable("phi", _column(angles, "q"), "1/Å", "wavevector"),
+            "time": _variable("time", time, "s", "time"),
+        },
+        attrs={
+            "schema": SCHEMA,
+            "status": result.status,
+            "method": result.best_method,
+            "resolution": result.resolution,
+            "errors": result.errors,
+            "dof": result.dof,
+        },
+    )
+
+
+def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:
+    values = np.array([[entry.values[name] for name in NAMES] for entry in history]).reshape(len(history), len(NAMES))
+    return {
+        "history_chi_squared": _variable("evaluation", _column(history, "chi_squared"), "", "chi-squared"),
+        "history_round": xr.Variable("evaluation", np.array([entry.round for entry in history], dtype=np.int64)),
+        "history_iteration": xr.Variable(
+            "evaluation", np.array([entry.iteration for entry in history], dtype=np.int64)
+        ),
+        "history_improved": xr.Variable("evaluation", np.array([entry.improved for entry in history], dtype=np.bool_)),
+        "history_seconds": _variable("evaluation", _column(history, "seconds"), "s", "time since the fit began"),
+        "history_values": _variable(("evaluation", "parameter"), values, "see the variable unit", "parameter values"),
+    }
+
+
+def map_coordinates(time: Array, limit: int) -> dict[str, xr.Variable]:
+    """Axes of the block-averaged maps and of the cuts.
+
+    Parameters
+    ----------
+    time : (N,) float64
+        Frame times, s.
+    limit : int
+        Most blocks along one side of a map.
+    """
+    block = block_size(time.size, limit)
+    centres = block_times(time, block)
+    waiting = np.array([time[first:stop].mean() for first, stop in cut_frames(time.size)])
+    coordinates = {
+        "t1": _variable("t1", centres, "s", "time of the first frame of a pair"),
+        "t2": _variable("t2", centres, "s", "time of the second frame of a pair"),
+        "waiting_time": _variable("waiting_time", waiting, "s", "time of the first frame of a pair, mean of the cut"),
+        "lag": _variable("lag", time - time[0], "s", "lag"),
+    }
+    for name in ("t1", "t2"):
+        coordinates[name].attrs["frames_per_block"] = block
+    return coordinates
+
+
+def write_dataset(folder: Path, dataset: xr.Dataset, maps: Iterable[AngleMaps] = (), limit: int = 0) -> None:
+    """Write a dataset as a Zarr v3 group; maps go to disk one by one as the iterable yields them.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    dataset : xarray.Dataset
+    maps : iterable of AngleMaps
+        One per map, in order; only used with a `limit`.
+    limit : int
+        Most blocks along one side of a map; 0 writes no maps.
+    """
+    if not limit:
+        dataset.to_zarr(folder, mode="w-", zarr_format=3, consolidated=False)
+        return
+    coordinates = map_coordinates(dataset["time"].to_numpy(), limit)
+    dataset.assign_coords(coordinates).to_zarr(folder, mode="w-", zarr_format=3, consolidated=False)
+    size = {name: variable.size for name, variable in coordinates.items()} | {"phi": dataset.sizes["phi"]}
+    group = zarr.open_group(folder, mode="r+")
+    arrays = {}
+    for names, dims in ((MAP_NAMES, ("phi", "t1", "t2")), (CUT_NAMES, ("phi", "waiting_time", "lag"))):
+        shape = tuple(size[dim] for dim in dims)
+        for name, long_name in names.items():
+            arrays[name] = group.create_array(
+                name,
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype="float32",
+                fill_value=float("nan"),
+                dimension_names=dims,
+                attributes={"units": "", "long_name": long_name},
+            )
+    for index, reduced in enumerate(maps):
+        for name, array in arrays.items():
+            array[index] = getattr(reduced, name)
+
+
+def open_dataset(folder: Path) -> xr.Dataset:
+    """Open a result.zarr; values are read when they are used.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder or the group in it.
+    """
+    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
+    dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
+    return dataset

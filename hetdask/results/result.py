@@ -1,0 +1,360 @@
+"""The result of a fit and its JSON contract, ``result.json``.
+
+The models below are the contract: field order is file order, field descriptions are the published schema. A number that
+does not exist is null in the file and None here, never NaN; the description of each field says what its absence means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
+
+from hetdask.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from hetdask.fitting.refine import Refinement
+    from hetdask.results.build import StoreFacts
+    from hetdask.results.plots import PlotKind
+
+SCHEMA: Final = "hetdask.result/1"
+RESULT_FILE: Final = "result.json"
+DATASET_FOLDER: Final = "result.zarr"
+
+Status = Literal["converged", "not_converged", "interrupted"]
+STATUS_TEXT: Final[dict[Status, str]] = {
+    "converged": "Converged",
+    "not_converged": "Not converged: these values are not a result",
+    "interrupted": "Interrupted: these values are the best so far, not a result",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class ParameterResult(_Part):
+    """One parameter of the model after the fit."""
+
+    value: float
+    stderr: float | None = Field(
+        description="Standard error, in the same unit; null for a fixed or an unidentified parameter."
+    )
+    stderr_iid: float | None = Field(
+        description="Standard error if all pixels were independent: a lower limit. Null as for stderr."
+    )
+    unit: str = Field(description="Empty for a pure number.")
+    start: float = Field(description="Value at which the fit began.")
+    min: float | None = Field(description="Lower bound; null for none.")
+    max: float | None = Field(description="Upper bound; null for none.")
+    fixed: bool
+    at_bound: Literal["min", "max"] | None = Field(description="The bound at which the fit ended; null for none.")
+    identified: bool | None = Field(description="Whether the data determine it; null for a fixed parameter.")
+
+
+class AngleResult(_Part):
+    """Scaling and quality of one map."""
+
+    phi: float = Field(description="Azimuth, degrees.")
+    q: float = Field(description="Wavevector, 1/Å.")
+    contrast: float | None = Field(description="Null where it could not be determined.")
+    offset: float | None = Field(description="Null where it could not be determined.")
+    sigma: float | None = Field(description="Standard deviation of one pixel that chi_squared uses; null if unknown.")
+    reduced_chi_squared: float | None = Field(description="Of this map; its share of the parameters is subtracted.")
+    residual_rms: float | None = Field(description="Root of the mean squared residual, in units of c2.")
+    expected_rms: float | None = Field(description="Predicted by white and speckle noise; null where not predicted.")
+    sigma_white: float | None = Field(description="White noise from neighbouring pixels; null where not estimated.")
+    speckles: float | None = Field(description="Effective number of speckles; null where not estimated.")
+    n_points: int = Field(description="Pixels above the diagonal that were fitted.")
+    quality: str = Field(description="In words; 'not judged' where expected_rms is null.")
+
+
+class Correlations(_Part):
+    """Correlation coefficients of the free parameters."""
+
+    names: list[str]
+    matrix: list[list[float | None]] = Field(description="Null in rows and columns of unidentified parameters.")
+
+
+class WeakDirection(_Part):
+    """A combination of parameters that the data leave open."""
+
+    text: str
+    direction: dict[str, float] = Field(description="Component of each parameter, scaled to length 1.")
+
+
+class Identifiability(_Part):
+    """How many combinations of the free parameters the data determine."""
+
+    rank: int
+    weak: list[WeakDirection]
+
+
+class MethodResult(_Part):
+    """What one method did."""
+
+    status: Status
+    message: str
+    iterations: int
+    evaluations: int
+    passes: int = Field(description="Passes over the data.")
+    seconds: float
+    chi_squared: float
+    reduced_chi_squared: float | None
+
+
+class Memory(_Part):
+    """Memory of the run in bytes; null where it was not planned or not measured."""
+
+    budget: int | None = None
+    projected: int | None = None
+    peak_worker: int | None = None
+
+
+class Result(_Part):
+    """A fit's outcome: parameters with units and errors, scaling of every map, and how it came about.
+
+    Made by `Result.from_refinement` or `Result.load`; immutable.
+
+    Examples
+    --------
+    >>> result = Result.load("run")                              # doctest: +SKIP
+    >>> result.parameters["v0"].value, result.parameters["v0"].unit   # doctest: +SKIP
+    (19.87, 'Å/s^(β+1)')
+    """
+
+    schema_name: Literal["hetdask.result/1"] = Field(default=SCHEMA, alias="schema")
+    status: Status
+    message: str = Field(description="Why the fit ended.")
+    method: str = Field(description="The method that was asked for.")
+    best_method: str = Field(description="The method that gave these values.")
+    errors: Literal["iid"] = Field(
+        default="iid",
+        description="Where stderr comes from. iid: pixels taken as independent, which understates the scatter of "
+        "repeated experiments several times.",
+    )
+    parameters: dict[str, ParameterResult]
+    chi_squared: float = Field(description="Sum over maps and pixels above the diagonal of (residual / sigma)².")
+    reduced_chi_squared: float | None = Field(
+        description="chi_squared / dof: a number to report, not a verdict, since sigma holds no speckle noise. "
+        "Null if dof is not positive."
+    )
+    n_points: int
+    dof: int = Field(description="Points less free parameters less two per map.")
+    resolution: Literal["full", "reduced"]
+    angles: list[AngleResult]
+    correlations: Correlations
+    identifiability: Identifiability
+    methods: dict[str, MethodResult]
+    timings: dict[str, float] = Field(description="Seconds by stage.")
+    passes: int = Field(description="Passes over the data, all methods together.")
+    memory: Memory
+    time_origin: float = Field(description="Time t of the first frame in J(t), v(t) and s(t), s.")
+    dt: float = Field(description="Time from frame to frame, s.")
+    n_frames: int
+    seed: int | None
+    provenance: dict[str, JsonValue]
+
+    _dataset: xr.Dataset | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal content; where it was loaded from does not matter."""
+        return isinstance(other, Result) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def from_refinement(
+        cls,
+        refinement: Refinement,
+        store: StoreFacts,
+        *,
+        method: str | None = None,
+        resolution: Literal["full", "reduced"] = "full",
+        timings: Mapping[str, float] | None = None,
+        memory: Memory | None = None,
+        seed: int | None = None,
+        cluster: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Result of a finished or interrupted refinement.
+
+        Parameters
+        ----------
+        refinement : hetdask.fitting.refine.Refinement
+        store : Store
+            The data that were fitted; read for time axis, noise and provenance only.
+        method : str
+            What was asked for, such as "classical"; the refinement's own method where it is None.
+        resolution : {"full", "reduced"}
+        timings : mapping of str to float
+            Seconds by stage; the refinement's own time is added as "refine" where it is missing.
+        memory : Memory
+        seed : int
+        cluster : mapping
+            Description of the workers, for the provenance.
+
+        Raises
+        ------
+        FitError
+            If a value of the refinement is not a finite number.
+        """
+        from hetdask.results.build import result_fields
+        from hetdask.results.dataset import light_dataset
+
+        fields = result_fields(
+            refinement,
+            store,
+            method=method,
+            resolution=resolution,
+            timings=timings,
+            memory=memory,
+            seed=seed,
+            cluster=cluster,
+        )
+        result = cls.model_validate(fields)
+        result._dataset = light_dataset(result, refinement.history)
+        return result
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Result of a run folder, or of a result.json file.
+
+        Raises
+        ------
+        DataError
+            If there is none, or it does not follow the contract.
+        """
+        folder = Path(folder)
+        path = folder if folder.suffix == ".json" else folder / RESULT_FILE
+        if not path.is_file():
+            raise DataError(
+                f"no {RESULT_FILE} in {path.parent}: a run folder of 'hetdask fit' was expected, such as runs/sample-1"
+            )
+        try:
+            result = cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise DataError(
+                f"{path} is not a result of schema {SCHEMA}: {where}: {first['msg']}. "
+                "Use the file as hetdask wrote it, or run the fit again"
+            ) from error
+        result._folder = path.parent
+        return result
+
+    def save(self, folder: str | Path) -> Path:
+        """Write result.json and result.zarr into `folder`, which is made where it is missing; returns the folder.
+
+        Raises
+        ------
+        DataError
+            If the folder can't be written.
+        """
+        from hetdask.results.files import save_result
+
+        return save_result(self, Path(folder))
+
+    def to_json(self) -> str:
+        """Text of result.json."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+    def to_xarray(self) -> xr.Dataset:
+        """Everything as an `xarray.Dataset` with units.
+
+        Parameters, scaling of the maps, dynamics and history; the block-averaged maps too if this result belongs
+        to a run folder (they are read from there when they are used).
+        """
+        from hetdask.results.dataset import light_dataset, open_dataset
+
+        if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
+            return open_dataset(self._folder / DATASET_FOLDER)
+        if self._dataset is not None:
+            return self._dataset
+        return light_dataset(self, ())
+
+    def plot(self, kind: PlotKind = "maps", angle: int = 0) -> Figure:
+        """Figure of one aspect of the result.
+
+        Parameters
+        ----------
+        kind : {"maps", "cuts", "dynamics", "history", "overview"}
+            Data, model and residual of one map; its one-time cuts; rates, velocity and fraction; the way of the fit;
+            scaling and residuals of all maps.
+        angle : int
+            Index of the map, for "maps" and "cuts".
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        DataError
+            If the result has no maps because it was not written to a run folder, or no such angle.
+        """
+        from hetdask.results.plots import plot
+
+        return plot(self.to_xarray(), kind, angle)
+
+    def __repr__(self) -> str:
+        """Status, quality and parameters in a few lines."""
+        from hetdask.results.summary import brief
+
+        return brief(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Table for notebooks."""
+        from hetdask.results.summary import brief_html
+
+        return brief_html(self)
+
+
+def result_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of result.json.
+
+    Examples
+    --------
+    >>> result_schema()["title"]
+    'hetdask result'
+    """
+    schema = Result.model_json_schema(by_alias=True, mode="serialization")
+    schema["title"] = "hetdask result"
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$id"] = SCHEMA
+    return schema
+
+
+def finite(value: float) -> float | None:
+    """`value` as a plain float, None where it is not finite: how numbers enter the JSON contract."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def json_clean(value: object) -> JsonValue:
+    """`value` as plain JSON: arrays become lists, NaN and infinities null, anything else its text."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, Mapping):
+        return {str(key): json_clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [json_clean(item) for item in value]
+    if hasattr(value, "tolist"):
+        return json_clean(value.tolist())
+    return str(value)
+
+
+def dump_json(value: object) -> str:
+    """`value` as indented JSON text without NaN."""
+    return json.dumps(json_clean(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

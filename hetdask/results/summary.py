@@ -1,0 +1,332 @@
+"""The result in words and tables, for terminals, log files and notebooks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Final
+
+import numpy as np
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from hetdask.model.parameters import SPECS, unknown_name
+from hetdask.results.formatting import (
+    MISSING,
+    format_fixed,
+    format_measurement,
+    format_number,
+    format_seconds,
+)
+from hetdask.results.result import STATUS_TEXT, AngleResult, ParameterResult, Result
+
+TEXT_WIDTH: Final = 112
+"""Columns of the plain text, where no terminal says how many there are."""
+
+WIDE: Final = 100
+"""Columns from which on the table of parameters shows start and bounds."""
+
+ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "residual rms", "chi²/dof")
+
+SHOWN_ANGLES: Final = 20
+"""Rows of the table of maps; of more maps an even selection is shown."""
+
+IID_NOTE: Final = (
+    "Errors take pixels as independent (iid). The scatter between repeated experiments is several times larger where "
+    "speckle noise counts."
+)
+CHI_SQUARED_NOTE: Final = (
+    "Reduced chi-squared is reported, not judged: sigma holds the white noise, not the speckle noise."
+)
+
+
+def parameter_note(parameter: ParameterResult) -> str:
+    """What must be known beside the value, in words; empty for a free, identified parameter inside its bounds."""
+    if parameter.fixed:
+        return "fixed"
+    notes = []
+    if parameter.at_bound is not None:
+        notes.append({"min": "at its lower bound", "max": "at its upper bound"}[parameter.at_bound])
+    if not parameter.identified:
+        notes.append("not determined by these data")
+    return ", ".join(notes)
+
+
+def bounds_text(parameter: ParameterResult) -> str:
+    """Lower and upper bound; empty for a fixed parameter."""
+    if parameter.fixed:
+        return ""
+    return f"{format_number(parameter.min)} … {format_number(parameter.max)}"
+
+
+def new_table(title: str) -> Table:
+    """Empty table in the style of all summaries."""
+    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+
+
+def add_row(table: Table, cells: Iterable[str], dim: bool, warn: bool) -> None:
+    """Add a row of plain text, which rich must not read as markup."""
+    style = "dim" if dim else "yellow" if warn else ""
+    table.add_row(*(Text(cell, style=style) for cell in cells))
+
+
+def facts_line(result: Result) -> str:
+    """Method, quality and size in one line."""
+    parts = [
+        f"method {result.best_method}",
+        f"reduced chi-squared {format_number(result.reduced_chi_squared)}",
+        f"{len(result.angles)} {'map' if len(result.angles) == 1 else 'maps'}",
+        f"{result.n_points:,} pixels",
+    ]
+    if result.resolution == "reduced":
+        parts.append("reduced resolution")
+    if "total" in result.timings:
+        parts.append(format_seconds(result.timings["total"]))
+    return " · ".join(parts)
+
+
+def status_line(result: Result) -> str:
+    """Verdict on the run, with method, quality and size."""
+    return f"{STATUS_TEXT[result.status]} · {facts_line(result)}"
+
+
+def angle_cells(angle: AngleResult) -> tuple[str, ...]:
+    """Numbers of one map as text, under `ANGLE_HEADS`."""
+    return (
+        format_fixed(angle.phi, 2),
+        format_number(angle.q),
+        format_fixed(angle.contrast, 4),
+        format_fixed(angle.offset, 4),
+        format_number(angle.sigma, 3),
+        format_number(angle.residual_rms, 3),
+        format_fixed(angle.reduced_chi_squared, 3),
+    )
+
+
+def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
+    """Indices of at most `most` of `count` maps, evenly spread, first and last among them.
+
+    Examples
+    --------
+    >>> shown_angles(300, 4), shown_angles(3, 20)
+    ([0, 100, 199, 299], [0, 1, 2])
+    """
+    if count <= most:
+        return list(range(count))
+    return [int(index) for index in np.unique(np.linspace(0, count - 1, most).round())]
+
+
+def concerns(result: Result) -> list[str]:
+    """What a reader of the numbers must look at, in sentences; empty if nothing."""
+    lines = []
+    for name, parameter in result.parameters.items():
+        if parameter.at_bound is not None:
+            side, key, bound = (
+                ("lower", "min", parameter.min) if parameter.at_bound == "min" else ("upper", "max", parameter.max)
+            )
+            lines.append(
+                f"{name} ended at its {side} bound {format_number(bound)}: change parameters.{name}.{key}, "
+                f"or fix {name}."
+            )
+    lines.extend(f"{weak.text}." for weak in result.identifiability.weak)
+    failed = [angle for angle in result.angles if angle.quality.startswith("failed")]
+    if failed:
+        angles = ", ".join(f"{angle.phi:g}°" for angle in failed[:8]) + (" …" if len(failed) > 8 else "")
+        lines.append(
+            f"No positive contrast in {len(failed)} of {len(result.angles)} maps (phi = {angles}): the model does "
+            "not describe them. Leave them out, or start nearer to the data."
+        )
+    return lines
+
+
+def notes(result: Result) -> list[str]:
+    """How to read the numbers, in sentences."""
+    lines = [CHI_SQUARED_NOTE]
+    if result.errors == "iid":
+        lines.append(IID_NOTE)
+    lines.extend(_data_notes(result))
+    return lines
+
+
+def _data_notes(result: Result) -> Iterator[str]:
+    """What the ingest found in the maps and left out or changed."""
+    recorded = result.provenance.get("maps")
+    maps = [entry for entry in recorded if isinstance(entry, dict)] if isinstance(recorded, list) else []
+    frames = [len(bad) for entry in maps if isinstance(bad := entry.get("bad_frames"), list) and bad]
+    if frames:
+        yield (
+            f"Frames without data are left out: up to {max(frames)} of {result.n_frames} frames "
+            f"in {len(frames)} of {len(maps)} maps."
+        )
+    missing = [count for entry in maps if isinstance(count := entry.get("missing"), int) and count]
+    if missing:
+        yield f"Missing pixels of good frames are left out: {sum(missing):,} in {len(missing)} of {len(maps)} maps."
+    averaged = sum(entry.get("averaged") is True for entry in maps)
+    if averaged:
+        yield f"The two triangles of {averaged} of {len(maps)} maps differed and were averaged."
+
+
+class _ParameterTable:
+    """The parameters; start and bounds are left out where the terminal is too narrow for them."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        table = new_table("Parameters")
+        table.add_column("parameter", no_wrap=True)
+        for name in ("value", "± error"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("unit", no_wrap=True)
+        if wide:
+            table.add_column("start", justify="right", no_wrap=True)
+            table.add_column("bounds", justify="center", no_wrap=True)
+        table.add_column("note")
+        for name, parameter in self.result.parameters.items():
+            value, error = format_measurement(parameter.value, parameter.stderr)
+            note = parameter_note(parameter)
+            begin = (format_number(parameter.start), bounds_text(parameter)) if wide else ()
+            add_row(table, (name, value, error, parameter.unit, *begin, note), parameter.fixed, bool(note))
+        yield table
+
+
+def _angle_table(result: Result) -> Table:
+    shown = shown_angles(len(result.angles))
+    title = "Maps"
+    if len(shown) < len(result.angles):
+        title += f" ({len(shown)} of {len(result.angles)}, evenly spread; all of them are in result.json)"
+    table = new_table(title)
+    for name in ANGLE_HEADS:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("note")
+    for index in shown:
+        angle = result.angles[index]
+        note = "" if angle.quality == "not judged" else angle.quality
+        add_row(table, (*angle_cells(angle), note), False, bool(note))
+    return table
+
+
+def summary(result: Result) -> RenderableType:
+    """Status line, parameters, maps and notes, for `rich.print`."""
+    parts: list[RenderableType]
+    if result.status == "converged":
+        parts = [Text(status_line(result), style="bold green")]
+    else:
+        parts = [Text(STATUS_TEXT[result.status], style="bold red"), Text(result.message), Text(facts_line(result))]
+    parts.extend(Text(line, style="yellow") for line in concerns(result))
+    parts.extend((Text(), _ParameterTable(result), _angle_table(result)))
+    parts.extend(Text(line, style="dim") for line in notes(result))
+    return Group(*parts)
+
+
+def summary_against(result: Result, truth: Mapping[str, float]) -> RenderableType:
+    """The fitted parameters beside the true ones, where these are known.
+
+    Parameters
+    ----------
+    result : Result
+    truth : mapping of str to float
+        True values by parameter name; parameters that it leaves out are not shown.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is not a parameter.
+    """
+    for name in truth:
+        if name not in SPECS:
+            raise unknown_name(name)
+    table = new_table("Fit against truth")
+    table.add_column("parameter", no_wrap=True)
+    for name in ("value", "± error", "truth"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("deviation / error", justify="right", no_wrap=True)
+    table.add_column("note")
+    deviations: dict[str, float] = {}
+    for name, parameter in result.parameters.items():
+        if name not in truth:
+            continue
+        value, error = format_measurement(parameter.value, parameter.stderr)
+        deviation = MISSING
+        if parameter.stderr:
+            deviations[name] = (parameter.value - truth[name]) / parameter.stderr
+            deviation = f"{deviations[name]:+.1f}"
+        cells = (
+            name,
+            value,
+            error,
+            format_number(truth[name], 6),
+            parameter.unit,
+            deviation,
+            parameter_note(parameter),
+        )
+        add_row(table, cells, parameter.fixed, abs(deviations.get(name, 0.0)) > 3.0)
+    parts: list[RenderableType] = [Text(status_line(result), style="bold"), Text(), table]
+    if deviations:
+        worst = max(deviations, key=lambda name: abs(deviations[name]))
+        within = sum(abs(deviation) <= 2.0 for deviation in deviations.values())
+        parts.append(
+            Text(
+                f"{within} of {len(deviations)} parameters within two standard errors of the truth; "
+                f"the largest deviation is {abs(deviations[worst]):.1f} standard errors ({worst})."
+            )
+        )
+    return Group(*parts)
+
+
+def as_text(renderable: RenderableType, width: int = TEXT_WIDTH) -> str:
+    """Plain text of a summary, without colours: for files, pipes and logs."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def print_summary(renderable: RenderableType, console: Console | None = None) -> None:
+    """Print a summary: in colour on a terminal, as plain text of fixed width elsewhere."""
+    console = console or Console()
+    if console.is_terminal:
+        console.print(renderable)
+    else:
+        console.file.write(as_text(renderable))
+
+
+def brief(result: Result) -> str:
+    """Status and parameters in a few lines: the repr of a result."""
+    rows = []
+    for name, parameter in result.parameters.items():
+        value, error = format_measurement(parameter.value, parameter.stderr)
+        number = value if error == MISSING else f"{value} ± {error}"
+        rows.append((name, number, parameter.unit, parameter_note(parameter)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"Result: {status_line(result)}"]
+    for name, number, unit, note in rows:
+        line = f"  {name:<{widths[0]}}  {number:<{widths[1]}}  {unit:<{widths[2]}}  {note}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def brief_html(result: Result) -> str:
+    """The same as an HTML table for notebooks; everything is escaped."""
+    rows = []
+    for name, parameter in result.parameters.items():
+        value, error = format_measurement(parameter.value, parameter.stderr)
+        cells = (value, error, parameter.unit, parameter_note(parameter))
+        rows.append(
+            f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
+            + "".join(
+                f'<td style="text-align:{align}">{escape(cell)}</td>'
+                for cell, align in zip(cells, ("right", "right", "left", "left"), strict=True)
+            )
+            + "</tr>"
+        )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("parameter", "value", "± error", "unit", "note"))
+    return (
+        f"<table><caption><strong>{escape(status_line(result))}</strong></caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hetdask.errors import ClusterError, DataError
+from hetdask_cluster.memory import MIB
+from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
+from hetdask_cluster.threads import SET_BY_NANNIES, THREAD_VARIABLES, preserved_environment, worker_environment
+
+
+def scale(value: float, factor: float = 1.0) -> float:
+    return value * factor
+
+
+def total(values: list[float], extra: float) -> float:
+    return sum(values) + extra
+
+
+def fail_on_three(value: int) -> int:
+    if value == 3:
+        raise DataError("three is not in the file")
+    return value
+
+
+def count_and_fail(folder: str) -> None:
+    (Path(folder) / f"{time.monotonic_ns()}").touch()
+    raise DataError("no use in trying again")
+
+
+def fail_once(folder: str) -> str:
+    marker = Path(folder) / "tried"
+    if not marker.exists():
+        marker.touch()
+        raise OSError("the file system did not answer")
+    return "done"
+
+
+def environment(_: int) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in THREAD_VARIABLES}
+
+
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger(_: int) -> None:
+    threading.Event().wait(timeout=3.0)
+
+
+@pytest.fixture(params=["inline", "dask"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    found: Runner = request.getfixturevalue(f"{request.param}_runner")
+    return found
+
+
+def test_results_come_in_the_order_of_the_items(runner: Runner) -> None:
+    assert runner.map(scale, [3.0, 1.0, 2.0], 10.0) == [30.0, 10.0, 20.0]
+    assert runner.map(scale, []) == []
+
+
+def test_items_may_be_kept_results_mixed_with_plain_ones(runner: Runner) -> None:
+    kept = runner.put(scale, 4.0, 0.5)
+    assert runner.map(scale, [kept, 7.0, kept], 2.0) == [4.0, 14.0, 4.0]
+
+
+def test_every_result_is_announced_once(runner: Runner) -> None:
+    seen: dict[int, Any] = {}
+    results = runner.map(scale, [1.0, 2.0, 3.0], 2.0, on_done=seen.__setitem__)
+    assert seen == {0: 2.0, 1: 4.0, 2: 6.0}
+    assert results == [2.0, 4.0, 6.0]
+
+
+def test_errors_of_tasks_arrive_as_they_were_raised(runner: Runner) -> None:
+    with pytest.raises(DataError, match="three is not in the file"):
+        runner.map(fail_on_three, [1, 2, 3, 4])
+    with pytest.raises(DataError, match="three is not in the file"):
+        runner.map(fail_on_three, [1, 2, 3, 4], on_done=lambda _index, _result: None)
+
+
+def test_an_error_while_keeping_arrives_at_the_latest_in_map(runner: Runner) -> None:
+    with pytest.raises(DataError, match="three"):
+        runner.map(scale, [runner.put(fail_on_three, 3)])
+
+
+def test_what_does_not_travel_is_refused_inline_too(inline_runner: InlineRunner) -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        inline_runner.map(scale, [threading.Lock()])
+
+
+def test_arguments_are_copies_inline_as_on_a_cluster(inline_runner: InlineRunner) -> None:
+    values = [1.0]
+    assert inline_runner.map(list.append, [values], 2.0) == [None]
+    assert values == [1.0]
+
+
+def test_errors_of_ours_are_not_tried_again(dask_runner: DaskRunner, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no use"):
+        dask_runner.map(count_and_fail, [str(tmp_path)])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_errors_that_may_pass_are_tried_again(dask_runner: DaskRunner, tmp_path: Path) -> None:
+    assert dask_runner.map(fail_once, [str(tmp_path)]) == ["done"]
+
+
+def test_each_worker_computes_with_one_thread(dask_runner: DaskRunner) -> None:
+    expected = {name: os.environ.get(name, "1") for name in THREAD_VARIABLES}
+    assert dask_runner.map(environment, [0, 1]) == [expected, expected]
+    assert dask_runner.n_workers == 2
+
+
+def test_the_peak_of_the_workers_is_within_their_plan(runner: Runner) -> None:
+    assert 16 * MIB < runner.peak_worker() < 16 * 2**30
+    if isinstance(runner, DaskRunner):
+        assert runner.plan is not None
+        assert runner.peak_worker() < runner.plan.per_worker
+
+
+def test_the_environment_of_this_process_stays_as_it_was() -> None:
+    before = dict(os.environ)
+    with preserved_environment():
+        for name in SET_BY_NANNIES:
+            os.environ[name] = "7"
+    assert dict(os.environ) == before
+    assert all(key.endswith(THREAD_VARIABLES) for key in worker_environment(3))
+
+
+def test_a_dead_worker_costs_time_but_no_results(dask_runner: DaskRunner) -> None:
+    kept = [dask_runner.put(scale, float(k)) for k in range(6)]
+    expected = [2.0 * k for k in range(6)]
+    assert dask_runner.map(scale, kept, 2.0) == expected
+    os.kill(dask_runner.map(process, [0])[0], signal.SIGKILL)
+    assert dask_runner.map(scale, kept, 2.0) == expected
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_ends_with_advice(dask_runner: DaskRunner) -> None:
+    with pytest.raises(ClusterError, match="--memory-limit"):
+        dask_runner.map(die, [0])
+    assert dask_runner.map(scale, [1.0], 2.0) == [2.0]
+
+
+def test_a_task_that_takes_too_long_meets_the_deadline(dask_runner: DaskRunner) -> None:
+    hasty = DaskRunner(dask_runner.client, deadline=0.2)
+    with pytest.raises(ClusterError, match="no task finished"):
+        hasty.map(linger, [0])

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hetdask.config import ConfigWarning, Settings, load_settings
+from hetdask.config.original import COMMENTS, WITHOUT_EFFECT, translate
+from hetdask.errors import ConfigError
+from hetdask.model.parameters import NAMES
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+VALUES = [100.0, -0.5, 10.0, 900.0, -0.2, 3.0, 300.0, 0.1, 5.0, 0.5, -0.01, 0.0, 0.2, 10.0]
+
+
+def original(**sections: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "metadata": {"config_version": "1.0.0"},
+        "analyzer_parameters": {
+            "temporal": {"dt": 0.1, "start_frame": 101, "end_frame": 400},
+            "scattering": {"wavevector_q": 0.0054},
+        },
+        "experimental_data": {"data_folder_path": "data", "data_file_name": "scan.hdf"},
+        "initial_parameters": {"values": list(VALUES)},
+    }
+    return {**content, **sections}
+
+
+def load(content: dict[str, Any]) -> Settings:
+    """Settings of a configuration of which every key acts."""
+    return load_settings(content)
+
+
+def test_data_frames_dt_and_q_are_taken_over() -> None:
+    data = load(original()).data
+    assert data.source == Path("data/scan.hdf")
+    assert (data.frames, data.dt, data.q) == ((101, 400), 0.1, 0.0054)
+    assert data.angles is None
+
+
+def test_start_values_and_bounds_go_by_name_in_any_order() -> None:
+    names = list(reversed(NAMES))
+    bounds = [{"name": "v0", "min": 0.0, "max": 800.0}, {"name": "phi0", "min": 10.0, "max": 10.0}]
+    settings = load(
+        original(
+            initial_parameters={"values": list(reversed(VALUES)), "parameter_names": names},
+            parameter_space={"bounds": bounds},
+        )
+    )
+    table = {row.name: row for row in settings.parameter_table()}
+    assert [row.value for row in settings.parameter_table()] == VALUES
+    assert table["v0"][2:] == (0.0, 800.0, False)
+    assert table["phi0"].fixed
+
+
+def test_only_active_parameters_move_and_all_do_when_the_list_is_empty() -> None:
+    active = {"values": VALUES, "active_parameters": ["D0_ref", "v0"]}
+    assert [r.name for r in load(original(initial_parameters=active)).parameter_table() if not r.fixed] == [
+        "D0_ref",
+        "v0",
+    ]
+    active = {"values": VALUES, "active_parameters": []}
+    assert sum(not row.fixed for row in load(original(initial_parameters=active)).parameter_table()) == 13
+
+
+def test_f2_is_held_and_that_is_told() -> None:
+    content = original(initial_parameters={"values": VALUES, "active_parameters": list(NAMES)})
+    with pytest.warns(ConfigWarning, match="f2 is held"):
+        settings = load_settings(content)
+    assert [row.name for row in settings.parameter_table() if row.fixed] == ["f2"]
+
+
+def test_angle_ranges_are_taken_over_with_their_fallback() -> None:
+    filtering = {"enabled": True, "target_ranges": [{"min_angle": -10.0, "max_angle": 10.0}]}
+    data = load(original(optimization_config={"angle_filtering": filtering})).data
+    assert data.angles == [(-10.0, 10.0)]
+    assert data.angle_fallback is True
+    strict = {**filtering, "fallback_to_all_angles": False}
+    assert load(original(optimization_config={"angle_filtering": strict})).data.angle_fallback is False
+    off = {**filtering, "enabled": False}
+    assert load(original(optimization_config={"angle_filtering": off})).data.angles is None
+
+
+def test_limits_of_the_trust_region_threads_and_folder_are_taken_over() -> None:
+    content = original(
+        optimization_config={
+            "classical_optimization": {"method_options": {"Gurobi": {"max_iterations": 50, "tolerance": 1e-6}}}
+        },
+        output_settings={"results_directory": "out", "reporting": {"generate_plots": False}},
+    )
+    content["analyzer_parameters"]["computational"] = {"num_threads": 2}
+    settings = load(content)
+    assert (settings.fit.max_evaluations, settings.fit.tolerance) == (50, 1e-6)
+    assert settings.compute.workers == 2
+    assert (settings.output.folder, settings.output.plots) == (Path("out"), False)
+
+
+def test_a_cache_serves_where_the_file_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "cached_101_400.npz").touch()
+    content = original(
+        experimental_data={
+            "data_folder_path": str(tmp_path),
+            "data_file_name": "scan.hdf",
+            "cache_file_path": str(tmp_path),
+            "cache_filename_template": "cached_{start_frame}_{end_frame}.npz",
+        }
+    )
+    data = load(content).data
+    assert data.source == tmp_path / "cached_101_400.npz"
+    assert data.frames is None
+
+
+def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead() -> None:
+    content = original(
+        performance_settings={"numba_optimization": {"parallel_numba": True, "cache_numba": True}},
+        optimization_config={"classical_optimization": {"subsampling": {"enabled": True}}, "angle_filterin": {"a": 1}},
+        _comment="nothing",
+    )
+    with pytest.warns(ConfigWarning) as caught:
+        load_settings(content)
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert text.count("performance_settings.numba_optimization:") == 1
+    assert "classical_optimization.subsampling: not needed" in text
+    assert "optimization_config.angle_filterin.a: unknown" in text
+    assert "comment" not in text
+
+
+def test_each_key_is_either_read_or_explained() -> None:
+    known = {*WITHOUT_EFFECT, *COMMENTS}
+    assert all(text.strip() for text in WITHOUT_EFFECT.values())
+    assert not COMMENTS & set(WITHOUT_EFFECT)
+    _, notes = translate({key.split(".")[0]: {} for key in known})
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("analyzer_parameters.temporal.dt", -0.1, r"data\.dt: found -0\.1.*analyzer_parameters\.temporal\.dt"),
+        ("analyzer_parameters.scattering.wavevector_q", -1, r"data\.q.*wavevector_q"),
+        ("analyzer_parameters.temporal.end_frame", 5, r"first frame 101 and last frame 5.*start_frame"),
+        ("analyzer_parameters.temporal.end_frame", None, r"only one of start_frame and end_frame"),
+        ("initial_parameters.values", [1.0, 2.0], r"found 2 entries for 14 entries"),
+        ("initial_parameters.values", "many", r"found 'many'"),
+        ("initial_parameters.active_parameters", ["D0_reff"], r"did you mean 'D0_ref'"),
+        ("parameter_space.bounds", [{"min": 0}], r"expected a name in each entry"),
+        ("parameter_space.bounds", {"v0": [0, 1]}, r"expected a list of entries with name, min, max"),
+        ("parameter_space.bounds", [{"name": "v0", "min": 9, "max": 1}], r"v0: found min 9 above max 1"),
+    ],
+)
+def test_mistakes_are_told_with_the_names_of_both_formats(path: str, value: Any, message: str) -> None:
+    content = copy.deepcopy(original())
+    *sections, last = path.split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[last] = value
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        load_settings(content)
+
+
+def test_the_configuration_that_is_shipped_is_valid() -> None:
+    with pytest.warns(ConfigWarning, match="stator_rotor_gap"):
+        settings = load_settings(CONFIGS / "original.json")
+    assert settings.data.angles is not None
+    assert settings.data.source is not None

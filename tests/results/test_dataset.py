@@ -1,0 +1,94 @@
+"""result.zarr opens in xarray with names, units and coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from hetdask.data.store import Store
+from hetdask.fitting.refine import Refinement
+from hetdask.model import NAMES, dynamics
+from hetdask.results import Result
+
+
+def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
+    with xr.open_dataset(run_folder / "result.zarr", engine="zarr", consolidated=False) as dataset:
+        assert dict(dataset.sizes) == {
+            "parameter": 14,
+            "phi": 3,
+            "time": 40,
+            "t1": 40,
+            "t2": 40,
+            "waiting_time": 3,
+            "lag": 40,
+            "evaluation": 6,
+        }
+        assert dataset["data"].dims == dataset["model"].dims == dataset["residual"].dims == ("phi", "t1", "t2")
+        assert dataset["data"].dtype == np.float32
+        assert list(dataset["parameter"].to_numpy()) == list(NAMES)
+        units = {name: dataset[name].attrs["units"] for name in ("J_ref", "velocity", "time", "phi", "q", "lag", "t1")}
+    assert units == {"J_ref": "Å²/s", "velocity": "Å/s", "time": "s", "phi": "deg", "q": "1/Å", "lag": "s", "t1": "s"}
+
+
+def test_group_is_zarr_format_3(run_folder: Path) -> None:
+    assert zarr.open_group(run_folder / "result.zarr", mode="r").metadata.zarr_format == 3
+
+
+def test_dynamics_are_those_of_the_model(result: Result) -> None:
+    dataset = result.to_xarray()
+    values = {name: parameter.value for name, parameter in result.parameters.items()}
+    d = dynamics(values, 0.25 + 0.5 * np.arange(40))
+    np.testing.assert_array_equal(dataset["time"], d.time)
+    np.testing.assert_array_equal(dataset["J_sample"], d.j_sample)
+    np.testing.assert_array_equal(dataset["velocity"], d.velocity)
+    np.testing.assert_array_equal(dataset["fraction"], d.fraction)
+
+
+def test_parameters_and_scaling_are_those_of_the_result(run_folder: Path) -> None:
+    result = Result.load(run_folder)
+    dataset = result.to_xarray()
+    assert float(dataset["value"].sel(parameter="v0")) == result.parameters["v0"].value
+    assert dataset["unit"].sel(parameter="v0").item() == "Å/s^(β+1)"
+    assert np.isnan(dataset["stderr"].sel(parameter="f2"))
+    assert dataset["at_bound"].sel(parameter="f3").item() == "max"
+    np.testing.assert_array_equal(dataset["contrast"], [angle.contrast for angle in result.angles])
+    np.testing.assert_array_equal(dataset["n_points"], [angle.n_points for angle in result.angles])
+
+
+def test_maps_are_read_when_they_are_used(run_folder: Path) -> None:
+    dataset = Result.load(run_folder).to_xarray()
+    assert not dataset["data"].variable._in_memory
+    residual = (dataset["data"] - dataset["model"]).isel(phi=0).to_numpy()
+    np.testing.assert_allclose(residual, dataset["residual"].isel(phi=0), atol=2e-7)
+
+
+def test_history_tells_every_evaluation(result: Result, refinement: Refinement) -> None:
+    dataset = result.to_xarray()
+    np.testing.assert_array_equal(dataset["history_chi_squared"], [e.chi_squared for e in refinement.history])
+    np.testing.assert_array_equal(dataset["history_round"], [1, 1, 1, 1, 2, 2])
+    assert dataset["history_values"].shape == (6, 14)
+
+
+def test_result_alone_still_has_its_curves(result: Result) -> None:
+    alone = Result.model_validate_json(result.to_json())
+    dataset = alone.to_xarray()
+    assert dataset.sizes["evaluation"] == 0
+    assert "data" not in dataset
+    np.testing.assert_array_equal(dataset["J_ref"], result.to_xarray()["J_ref"])
+
+
+def test_several_q_at_one_angle_stay_apart(
+    make_store: Callable[..., Store], make_refinement: Callable[[Store], Refinement]
+) -> None:
+    store = make_store(n_phi=2)
+    refinement = make_refinement(store)
+    same = tuple(replace(angle, phi=10.0, q=q) for angle, q in zip(refinement.angles, (0.004, 0.006), strict=True))
+    dataset = Result.from_refinement(replace(refinement, angles=same), store).to_xarray()
+    np.testing.assert_array_equal(dataset["q"], [0.004, 0.006])
+    assert dataset["contrast"].isel(phi=1).item() == pytest.approx(0.3)
