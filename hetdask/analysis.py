@@ -240,13 +240,16 @@ def fit(
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
     if run is None:
-        return Result.from_refinement(refinement, store, timings=seconds, cluster=cluster)
+        return Result.from_refinement(
+            refinement, store, method=settings.fit.method, timings=seconds, cluster=cluster
+        )
     with stages("results"):
         return write_run(
             run,
             refinement,
             store,
             config=settings.resolved(),
+            method=settings.fit.method,
             timings=seconds,
             cluster=cluster,
             plots=settings.output.plots,

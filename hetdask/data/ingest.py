@@ -34,13 +34,15 @@ from hetdask.data.selection import (
 )
 from hetdask.data.store import Store
 from hetdask.data.store_writer import MapRecord, PreparedMap, StoreWriter, WritePlan, write_group
-from hetdask.data.tiling import PIXEL_BYTES, SHARD_BYTES, Tiling
+from hetdask.data.tiling import PIXEL_BYTES, SHARD_BYTES
 from hetdask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
 
 HASH_BLOCK: Final = 4 * 2**20
+
+PROGRESS_TEXT: Final = "reading maps"
 
 COPIES: Final = 2.0
 """Float32 maps that preparing one takes: the map, its masks and what is compared."""
@@ -174,13 +176,12 @@ def ingest(
         selection = select(opened, q=q, q_tolerance=q_tolerance, frames=frames, asymmetry=asymmetry)
     if not math.isfinite(time_origin):
         raise ConfigError(f"time_origin is {time_origin:g} s, expected a number of seconds, for example 0.0")
-    n_maps = len(selection.entries)
-    tiling = Tiling.plan(n_maps, selection.n_frames, tile=tile, shard_bytes=shard_bytes)
     if runner is None:
         from hetdask_cluster.runner import InlineRunner
 
         runner = InlineRunner()
     together = concurrent_tasks(opened, selection, runner.n_workers, memory_limit)
+    before = _identity(opened.path)
     writer = StoreWriter(
         store,
         phi=[entry.phi for entry in selection.entries],
@@ -193,29 +194,17 @@ def ingest(
         tile=tile,
         shard_bytes=shard_bytes,
     )
-    before = _identity(opened.path)
-    with writer, _hashing(opened.path) as digest:
-        done = 0
-        if progress is not None:
-            progress(0, n_maps, "reading maps")
-
-        def on_done(_index: int, records: list[MapRecord]) -> None:
-            nonlocal done
-            done += len(records)
-            if progress is not None:
-                progress(done, n_maps, "reading maps")
-
-        items = _split(tiling.groups, opened, together)
-        for first in range(0, len(items), wave := _wave(len(items), together, runner.n_workers)):
-            for records in runner.map(
-                _ingest_groups, items[first : first + wave], opened, selection, writer.plan, on_done=on_done
-            ):
-                writer.add(records)
-        if progress is not None:
-            progress(n_maps, n_maps, "checking the source")
-        writer.provenance["sha256"] = digest.result()
-        if _identity(opened.path) != before:
-            raise DataError(f"{opened.path} changed while it was read: ingest it again when it is complete")
+    try:
+        with writer, _hashing(opened.path) as digest:
+            _write_maps(writer, opened, selection, runner, together, progress)
+            writer.provenance["sha256"] = digest.result()
+            if _identity(opened.path) != before:
+                raise DataError(f"{opened.path} changed while it was read: ingest it again when it is complete")
+    except OSError as error:
+        raise DataError(
+            f"the store {writer.path} could not be written ({error}); nothing was kept: "
+            "check the disk, or choose another folder"
+        ) from error
     return Store.open(store)
 
 
@@ -268,14 +257,14 @@ def concurrent_tasks(source: Source, selection: Selection, n_workers: int, memor
     """
     needed = task_bytes(source, selection)
     if memory_limit is None:
-        return n_workers
+        return max(1, n_workers)
     if needed > memory_limit:
         raise DataError(
             f"reading a map of {source.n_frames} frames takes {needed / 2**20:.0f} MiB, the limit is "
             f"{memory_limit / 2**20:.0f} MiB: raise memory_limit (--memory-limit), "
             f"for example to {math.ceil(needed / 2**30)}GiB"
         )
-    return min(n_workers, memory_limit // needed)
+    return min(max(1, n_workers), memory_limit // needed)
 
 
 def task_bytes(source: Source, selection: Selection) -> int:
@@ -283,6 +272,35 @@ def task_bytes(source: Source, selection: Selection) -> int:
     # A chunk is held compressed and decompressed, an array that is not read map by map as a whole.
     read = source.map_bytes * (len(source.entries) + 1 if source.access == "whole" else 2)
     return int(WORK_BYTES + read + COPIES * PIXEL_BYTES * selection.n_frames**2)
+
+
+def _write_maps(
+    writer: StoreWriter,
+    source: Source,
+    selection: Selection,
+    runner: Runner,
+    together: int,
+    progress: Progress | None,
+) -> None:
+    """Read all maps and write their shards, so many tasks at the same time."""
+    total = len(selection.entries)
+    done = 0
+    if progress is not None:
+        progress(0, total, PROGRESS_TEXT)
+
+    def on_done(_index: int, records: list[MapRecord]) -> None:
+        nonlocal done
+        done += len(records)
+        if progress is not None:
+            progress(done, total, PROGRESS_TEXT)
+
+    items = _split(writer.plan.tiling.groups, source, together)
+    # All tasks at once, unless the memory limit allows fewer than there are workers.
+    wave = len(items) if together >= runner.n_workers else together
+    for first in range(0, len(items), wave):
+        some = items[first : first + wave]
+        for records in runner.map(_ingest_groups, some, source, selection, writer.plan, on_done=on_done):
+            writer.add(records)
 
 
 def _ingest_groups(
@@ -314,11 +332,6 @@ def _split(groups: Sequence[tuple[int, int]], source: Source, together: int) -> 
     return [groups[first:last] for first, last in pairwise(edges)]
 
 
-def _wave(n_items: int, together: int, n_workers: int) -> int:
-    """Tasks handed over at a time: all, unless the memory limit allows fewer than there are workers."""
-    return n_items if together >= n_workers else together
-
-
 def _identity(path: str) -> tuple[int, int]:
     status = Path(path).stat()
     return status.st_size, status.st_mtime_ns
@@ -348,7 +361,7 @@ def _provenance(
 ) -> dict[str, Any]:
     """What the store says about where it comes from."""
     return {
-        "source": str(Path(source.path).absolute()),
+        "source": source.path,
         "size": Path(source.path).stat().st_size,
         "layout": source.layout,
         "notes": list(source.notes),

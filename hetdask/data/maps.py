@@ -116,7 +116,8 @@ def prepare_map(
     DataError
         If there are no data, fewer than three good frames, or the triangles differ and `asymmetry` is "error".
     """
-    c2 = pixels.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: not finite, so missing
+        c2 = pixels.astype(np.float32)
     c2[~np.isfinite(c2)] = np.nan
     triangle = _triangle(c2, name)
     difference: float | None = None
@@ -135,15 +136,13 @@ def prepare_map(
     diagonal = _diagonal(c2)
     for row in range(c2.shape[0]):
         c2[row, : row + 1] = np.nan
-    excluded = _dead_frames(c2)
+    excluded = _exclude_dead_frames(c2)
     good = int(np.count_nonzero(~excluded))
     if good < LEAST_FRAMES:
         raise DataError(
             f"{name} has no data: {c2.shape[0] - good} of its {c2.shape[0]} frames are NaN, zero or constant. "
             "Leave this map out with angles (--angles) or choose other frames (--frames)"
         )
-    c2[excluded] = np.nan
-    c2[:, excluded] = np.nan
     count = int(np.count_nonzero(np.isfinite(c2)))
     level = _level(c2)
     findings = Findings(
@@ -205,10 +204,10 @@ def _asymmetry(c2: Map) -> float:
         total += float(values.sum())
         square += float(np.square(values).sum())
         difference += float(np.square(values - lower[both]).sum())
-    if count == 0:
+    if difference == 0:
         return 0.0
     variance = square / count - (total / count) ** 2
-    return math.sqrt(difference / count / variance) if variance > 0 else math.inf * difference
+    return math.sqrt(difference / count / variance) if variance > 0 else math.inf
 
 
 def _merge_lower(c2: Map, *, averaged: bool) -> None:
@@ -236,6 +235,17 @@ def _diagonal(c2: Map) -> str:
         return "interpolated"
     typical = float(np.median(mean))
     return "halved" if typical > 0 and abs(float(np.median(inner)) / typical - 0.5) < 0.1 else "kept"
+
+
+def _exclude_dead_frames(c2: Map) -> NDArray[np.bool_]:
+    """Put NaN into the rows and columns of frames without data; (N,) bool, True for those."""
+    excluded = np.zeros(c2.shape[0], dtype=np.bool_)
+    # A frame that only has pairs with dead frames is dead itself, so look again after each round.
+    while np.any(found := _dead_frames(c2) & ~excluded):
+        c2[found] = np.nan
+        c2[:, found] = np.nan
+        excluded |= found
+    return excluded
 
 
 def _dead_frames(c2: Map) -> NDArray[np.bool_]:

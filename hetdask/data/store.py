@@ -112,7 +112,8 @@ class Store:
         DataError
             If it is not a store, not complete, of another version, or damaged.
         """
-        store = _open(Path(path), _signature(Path(path)))
+        folder = Path(path).absolute()  # workers may run elsewhere
+        store = _open(folder, _signature(folder))
         if verify == "full":
             for spec in store.shards():
                 for _ in store.iter_shard(spec):

@@ -166,7 +166,7 @@ class StoreWriter:
         tile: int | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.phi = np.atleast_1d(np.asarray(phi, dtype=np.float64))
         self.q = np.broadcast_to(np.asarray(q, dtype=np.float64), self.phi.shape).copy()
         self.dt, self.time_origin = float(dt), float(time_origin)
@@ -215,7 +215,7 @@ class StoreWriter:
                 raise DataError(
                     f"the store {self.path} exists: use overwrite (--overwrite) to replace it, or another name"
                 )
-        parent = self.path.absolute().parent
+        parent = self.path.parent
         if not parent.is_dir():
             raise DataError(f"there is no folder {parent} to put the store into: make it, or choose another path")
         if not os.access(parent, os.W_OK):
@@ -371,7 +371,7 @@ def _full_disk_explained(plan: WritePlan) -> Iterator[None]:
 
 
 def _no_space(plan: WritePlan) -> str:
-    folder = Path(plan.store).absolute().parent
+    folder = Path(plan.store).parent
     free = shutil.disk_usage(folder).free
     return (
         f"not enough space for the store {plan.store}: it needs about {plan.bytes_needed / 1e9:.3g} GB and {folder} "

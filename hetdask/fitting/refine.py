@@ -27,6 +27,15 @@ Status = Literal["converged", "not_converged", "interrupted"]
 SINGULAR: Final = 1e-13
 """Eigenvalues of the scaled Gauss-Newton matrix below this, relative to the largest, count as zero."""
 
+ENDINGS: Final = {
+    0: "stopped at the limit of evaluations (fit.max_evaluations) before the tolerance was met",
+    1: "the gradient vanishes within the tolerance",
+    2: "chi-squared no longer changes within the tolerance",
+    3: "the parameters no longer change within the tolerance",
+    4: "neither chi-squared nor the parameters change within the tolerance",
+}
+"""What scipy's trust-region solver says by number."""
+
 WEAK: Final = 1e-10
 """Directions with less relative curvature than this are not determined by the data."""
 
@@ -341,7 +350,7 @@ def refine(
     result = objective.evaluate(x)
     sigma = residual_rms(result, len(free))
     status: Status = "converged" if solution.status > 0 else "not_converged"
-    message = str(solution.message)
+    message = ENDINGS[int(solution.status)]
     failed = np.flatnonzero(result.contrast <= 0.0)
     if failed.size:
         status = "not_converged"

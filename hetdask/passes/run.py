@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,10 +60,10 @@ def load_shard(spec: ShardSpec) -> Shard:
     """
     store = Store.open(spec.path)
     series = series_of(store)
-    entries = store.read_shard(spec)
+    count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
     angles = tuple(
-        collect_tiles(series, angle, [(r, c, tile) for a, r, c, tile in entries if a == angle])
-        for angle in range(*spec.angles)
+        collect_tiles(series, angle, (entry[1:] for entry in group), count)
+        for angle, group in groupby(store.iter_shard(spec), itemgetter(0))
     )
     first = spec.rows[0] == 0 and spec.columns[0] == 0
     return Shard(series, angles, tuple(range(*spec.angles)) if first else ())

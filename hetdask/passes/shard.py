@@ -60,8 +60,8 @@ class AngleTiles:
     blocks : (n, 2) int64
         Row and column block of each tile.
     tiles : (n, size, size) float32
-    missing : dict of int to (size, size) float32
-        For tiles with single missing pixels between valid frames: 1 where one is missing.
+    missing : dict of int to (size, size) bool
+        For tiles with single missing pixels between valid frames: where they are.
     total, square : float
         Σe and Σe² of the centred pixels.
     """
@@ -69,7 +69,7 @@ class AngleTiles:
     angle: int
     blocks: NDArray[np.int64]
     tiles: NDArray[np.float32]
-    missing: dict[int, NDArray[np.float32]]
+    missing: dict[int, NDArray[np.bool_]]
     total: float
     square: float
 
@@ -119,8 +119,10 @@ def missing_pixels(
     return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
 
 
-def collect_tiles(series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]) -> AngleTiles:
-    """Prepare the tiles of one angle.
+def collect_tiles(
+    series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]], count: int
+) -> AngleTiles:
+    """Prepare the tiles of one angle, one after the other.
 
     Parameters
     ----------
@@ -128,22 +130,23 @@ def collect_tiles(series: Series, angle: int, tiles: Iterable[tuple[int, int, ND
     angle : int
     tiles : iterable of (row block, column block, (size, size) float32)
         NaN where a pixel is no data. Copied.
+    count : int
+        Number of tiles.
     """
-    entries = list(tiles)
     size = series.tile
-    stack = np.empty((len(entries), size, size), dtype=np.float32)
-    missing: dict[int, NDArray[np.float32]] = {}
+    stack = np.empty((count, size, size), dtype=np.float32)
+    blocks = np.empty((count, 2), dtype=np.int64)
+    missing: dict[int, NDArray[np.bool_]] = {}
     total = square = 0.0
     baseline = float(series.baseline[angle])
-    for k, (row, column, tile) in enumerate(entries):
-        stack[k] = tile
-        count, tile_total, tile_square = prepare_tile(stack[k], baseline)
+    for k, (row, column, tile) in enumerate(tiles):
+        stack[k], blocks[k] = tile, (row, column)
+        found, tile_total, tile_square = prepare_tile(stack[k], baseline)
         total += tile_total
         square += tile_square
-        if count != _full_count(series.excluded[angle], row, column, size):
+        if found != _full_count(series.excluded[angle], row, column, size):
             gaps = missing_pixels(np.isfinite(tile), row, column, series.excluded[angle], size)
-            missing[k] = gaps.astype(np.float32)
-    blocks = np.array([(row, column) for row, column, _ in entries], dtype=np.int64).reshape(-1, 2)
+            missing[k] = gaps
     return AngleTiles(angle, blocks, stack, missing, total, square)
 
 

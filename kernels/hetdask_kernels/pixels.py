@@ -23,7 +23,7 @@ def weighted_gram(  # type: ignore[no-untyped-def]
     ----------
     tile : (size, size) float32
         Two-time correlation.
-    pixel_weight : (size, size) float32
+    pixel_weight : (size, size) float32 or bool
         Weight of each pixel; pixels of weight 0 cost next to nothing.
     diagonal : bool
         The tile lies on the diagonal: only pixels above it count.

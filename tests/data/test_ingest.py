@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import threading
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hetdask.data import shardfile
 from hetdask.data.ingest import Selection, concurrent_tasks, ingest, select, task_bytes
 from hetdask.data.readers import open_source
 from hetdask.data.store import Store
@@ -274,3 +277,15 @@ def test_an_existing_store_is_replaced_only_when_told(tmp_path: Path, file: Path
     with pytest.raises(DataError, match=r"exists: use overwrite \(--overwrite\)"):
         ingest(file, tmp_path / "scan.zarr", q=0.0054)
     assert ingest(file, tmp_path / "scan.zarr", q=0.0054, overwrite=True).n_phi == 3
+
+
+def test_a_disk_that_fails_is_said_and_nothing_stays(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(shardfile.ShardWriter, "add", fail)
+    with pytest.raises(DataError, match=r"could not be written \(.*Input/output error\); nothing was kept"):
+        ingest(file, tmp_path / "scan.zarr", q="all")
+    assert list(tmp_path.iterdir()) == [file]

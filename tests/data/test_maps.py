@@ -109,13 +109,25 @@ def test_frames_without_data_are_masked_and_reported(full: NDArray[np.float32], 
     assert np.all(np.isnan(c2[:, 17]))
 
 
-def test_single_pixels_that_are_not_finite_are_missing(full: NDArray[np.float32]) -> None:
+def test_a_frame_that_only_has_pairs_with_dead_frames_is_dead(full: NDArray[np.float32]) -> None:
     pixels = np.triu(full)
-    pixels[2, 3], pixels[5, 30], pixels[6, 31] = np.nan, np.inf, -np.inf
+    pixels[[0, 1]] = pixels[:, [0, 1]] = np.nan
+    pixels[0, 2:4] = [1.1, 1.2]  # frame 0 has two pairs, and both partners are dead
+    pixels[2, 4:] = pixels[3, 4:] = pixels[2, 3] = np.nan
     c2, excluded, findings = prepare_map(pixels, "map")
-    assert findings.missing == 3
+    assert np.flatnonzero(excluded).tolist() == [0, 1, 2, 3]
+    assert findings.missing == 0
+    assert findings.pixels == 36 * 35 // 2
+    assert np.count_nonzero(np.isfinite(c2)) == findings.pixels
+
+
+def test_single_pixels_that_are_not_finite_are_missing(full: NDArray[np.float32]) -> None:
+    pixels = np.triu(full).astype(np.float64)
+    pixels[2, 3], pixels[5, 30], pixels[6, 31], pixels[7, 32] = np.nan, np.inf, -np.inf, 1e300
+    c2, excluded, findings = prepare_map(pixels, "map")
+    assert findings.missing == 4
     assert not excluded.any()
-    assert np.isnan(c2[[2, 5, 6], [3, 30, 31]]).all()
+    assert np.isnan(c2[[2, 5, 6, 7], [3, 30, 31, 32]]).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 1.0])

@@ -120,6 +120,7 @@ def test_detectors_that_differ_are_refused(file: Path) -> None:
         opened["/entry/instrument/detector_2/frame_time"] = 1.0
     with pytest.raises(DataError, match=r"different frame times.*--dt"):
         open_source(file)
+    assert open_source(file, dt=0.1).dt == 0.1
 
 
 def test_a_missing_stride_is_assumed_and_noted(file: Path) -> None:

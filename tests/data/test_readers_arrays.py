@@ -129,6 +129,12 @@ def test_a_given_dt_must_be_positive(tmp_path: Path, maps: NDArray[np.float32], 
         open_source(tmp_path / "maps.npy", dt=dt)
 
 
+def test_a_key_for_a_file_with_one_array_is_refused(tmp_path: Path, maps: NDArray[np.float32]) -> None:
+    np.save(tmp_path / "maps.npy", maps)
+    with pytest.raises(ConfigError, match="leave out key"):
+        open_source(tmp_path / "maps.npy", key="c2")
+
+
 def test_several_arrays_need_a_key(tmp_path: Path, maps: NDArray[np.float32]) -> None:
     np.savez(tmp_path / "two.npz", first=maps, second=2 * maps)
     with pytest.raises(DataError, match=r"found 2 arrays.*first \(3, 20, 20\), second.*--key"):
@@ -230,8 +236,10 @@ def test_phi_of_a_cache_is_not_overridden(tmp_path: Path, maps: NDArray[np.float
 
 
 def test_a_cache_with_a_bad_time_step_is_refused(tmp_path: Path, maps: NDArray[np.float32]) -> None:
-    with pytest.raises(DataError, match=r"the time step is -0\.1 s"):
-        open_source(cache(tmp_path / "cache.npz", maps, t1=-0.1 * np.arange(20)))
+    path = cache(tmp_path / "cache.npz", maps, t1=-0.1 * np.arange(20))
+    with pytest.raises(DataError, match=r"the time step is -0\.1 s.*--dt"):
+        open_source(path)
+    assert open_source(path, dt=0.1).dt == 0.1
 
 
 def test_a_file_that_is_no_cache_is_not_taken_for_one(tmp_path: Path, maps: NDArray[np.float32]) -> None:

@@ -128,7 +128,9 @@ def test_sums_agree_with_brute_force(
     maps, series, vector = experiment(parameters, n, n_phi, tile, dt, seed, gaps)
     expected = brute_force(maps, series, vector)
     tiles = tiled(maps, series)
-    shard = Shard(series, tuple(collect_tiles(series, m, tiles[m]) for m in range(n_phi)), tuple(range(n_phi)))
+    shard = Shard(
+        series, tuple(collect_tiles(series, m, tiles[m], len(tiles[m])) for m in range(n_phi)), tuple(range(n_phi))
+    )
     found = merge(n_phi, 14, [evaluate_shard(shard, vector, ALL)]).gram
     assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
     np.testing.assert_array_equal(found[:, 0, 0], expected[:, 0, 0])
@@ -140,7 +142,7 @@ def test_any_chunking_and_order_give_the_same_sums(
     parameters: dict[str, float], seed: int, gaps: bool, order: list[int]
 ) -> None:
     maps, series, vector = experiment(parameters, 57, 2, 64, 0.1, seed, gaps)
-    whole = Shard(series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1))
+    whole = Shard(series, tuple(collect_tiles(series, m, t, len(t)) for m, t in enumerate(tiled(maps, series))), (0, 1))
     expected = merge(2, 14, [evaluate_shard(whole, vector, ALL)]).gram
     small = Series(series.phi, series.q, series.time, series.excluded, series.baseline, 16)
     pieces = [[] for _ in range(9)]
@@ -150,7 +152,9 @@ def test_any_chunking_and_order_give_the_same_sums(
     parts = []
     for k in order:
         by_angle = [[tile for m, tile in pieces[k] if m == angle] for angle in (0, 1)]
-        angles = tuple(collect_tiles(small, angle, by_angle[angle]) for angle in (0, 1) if by_angle[angle])
+        angles = tuple(
+            collect_tiles(small, angle, by_angle[angle], len(by_angle[angle])) for angle in (0, 1) if by_angle[angle]
+        )
         shard = pickle.loads(pickle.dumps(Shard(small, angles, (k,) if k < 2 else ())))
         parts.append(evaluate_shard(shard, vector, ALL))
     found = merge(2, 14, parts).gram
@@ -162,7 +166,7 @@ def test_decays_beyond_the_range_of_a_float_are_handled(rate: float) -> None:
     """One component is gone within a frame, the other hardly moves."""
     parameters = {"D0_ref": rate, "alpha_ref": 1.5, "D0_sample": 20.0, "v0": 5.0, "f0": 0.4, "f3": 0.1}
     maps, series, vector = experiment(parameters, 90, 2, 96, 1.0, 3, True)
-    shard = Shard(series, tuple(collect_tiles(series, m, t) for m, t in enumerate(tiled(maps, series))), (0, 1))
+    shard = Shard(series, tuple(collect_tiles(series, m, t, len(t)) for m, t in enumerate(tiled(maps, series))), (0, 1))
     found = merge(2, 14, [evaluate_shard(shard, vector, ALL)]).gram
     expected = brute_force(maps, series, vector)
     assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
@@ -171,7 +175,7 @@ def test_decays_beyond_the_range_of_a_float_are_handled(rate: float) -> None:
 @pytest.mark.parametrize("pure", [0.0, 1.0])
 def test_a_pure_component_has_finite_sums(pure: float) -> None:
     maps, series, vector = experiment({"f0": 0.0, "f3": pure, "v0": 5.0}, 40, 1, 48, 0.1, 3, False)
-    shard = Shard(series, (collect_tiles(series, 0, tiled(maps, series)[0]),), (0,))
+    shard = Shard(series, (collect_tiles(series, 0, tiled(maps, series)[0], 1),), (0,))
     found = merge(1, 14, [evaluate_shard(shard, vector, ALL)]).gram
     np.testing.assert_allclose(found, brute_force(maps, series, vector), rtol=1e-9, atol=1e-9)
 

@@ -88,7 +88,7 @@ def open_source(
     >>> source.layout, source.n_frames, source.phi
     ('plain', 50, array([ 0., 90.]))
     """
-    file = Path(path)
+    file = Path(path).absolute()  # workers may run elsewhere
     if layout not in LAYOUTS:
         raise ConfigError(f"layout is {layout!r}, expected one of {', '.join(LAYOUTS)}")
     if not file.exists():
@@ -100,7 +100,7 @@ def open_source(
     if layout in {arrays.CACHE, arrays.PLAIN} or file.suffix in arrays.SUFFIXES:
         if layout in HDF5_LAYOUTS:
             raise ConfigError(f"layout is {layout}, but {file} is a {file.suffix} file: use --layout plain")
-        source = arrays.describe(file, layout=layout, key=key, phi=phi, q=q)
+        source = arrays.describe(file, layout=layout, key=key, phi=phi, q=q, dt=dt)
         return source.with_time_step(dt)
     if not h5py.is_hdf5(file):
         raise DataError(
@@ -113,7 +113,10 @@ def open_source(
         name = _recognise(opened) if layout == "auto" else layout
         if not HDF5_LAYOUTS[name].recognise(opened):
             raise DataError(_no_maps(opened, name))
-        source = HDF5_LAYOUTS[name].describe(opened, dt)
+        try:
+            source = HDF5_LAYOUTS[name].describe(opened, dt)
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{file} is damaged ({error}): copy it again from where it was written") from error
     return source.with_phi(phi).with_time_step(dt)
 
 

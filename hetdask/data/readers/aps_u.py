@@ -67,7 +67,7 @@ def describe(file: h5py.File, dt: float | None) -> Source:
         MapEntry(key, bin=int(number), q=float(q[cell]), phi=float(phi[cell]))
         for key, number, cell in zip(keys, bins, cells, strict=True)
     )
-    step = time_step(file, frame_time_path(file), f"{CONFIG}/stride_frame", f"{CONFIG}/avg_frame", dt, notes)
+    step = time_step(file, frame_time_path(file, dt), f"{CONFIG}/stride_frame", f"{CONFIG}/avg_frame", dt, notes)
     return Source(str(file.filename), LAYOUT, entries, n_frames, pixel_bytes, step, tuple(notes))
 
 

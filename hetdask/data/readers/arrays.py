@@ -76,6 +76,7 @@ def describe(
     key: str | None = None,
     phi: ArrayLike | None = None,
     q: ArrayLike | None = None,
+    dt: float | None = None,
 ) -> Source:
     """Maps of an array file.
 
@@ -90,6 +91,8 @@ def describe(
         Degrees.
     q : (n,) float or float, optional
         1/Å. Where the file has its own q, it is for the caller to choose among them.
+    dt : float, optional
+        s. With it the times in the file need not be valid.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def describe(
         )
     entries, n_frames, axis, notes = _entries(path, stack)
     if is_cache:
-        named = _cache_values(path, notes)
+        named = _cache_values(path, dt, notes)
     if "phi" in named and phi is not None:
         raise ConfigError(f"phi was given, but {path} has its own, {_few(named['phi'])}: leave out phi (--phi)")
     angles = named.get("phi", phi)
@@ -155,6 +158,10 @@ def read_maps(source: Source, entries: Sequence[MapEntry]) -> Iterator[NDArray[n
 
 def _find(path: Path, key: str | None) -> _Stack:
     """The array of maps in a file."""
+    if key is not None and path.suffix in {".npy", *TEXT_SUFFIXES}:
+        raise ConfigError(
+            f"key is {key!r}, but a {path.suffix} file holds one array without a name: leave out key (--key)"
+        )
     if path.suffix == ".npy":
         array = _load(path, "")
         return _checked(path, _Stack("", array.shape, array.dtype.itemsize), array.dtype)
@@ -321,8 +328,8 @@ def _stream(path: Path, n_frames: int, entries: Sequence[MapEntry]) -> Iterator[
             yield np.frombuffer(data, dtype=dtype).reshape(n_frames, n_frames)
 
 
-def _cache_values(path: Path, notes: list[str]) -> dict[str, Any]:
-    """phi, q and dt that a cache file holds."""
+def _cache_values(path: Path, given: float | None, notes: list[str]) -> dict[str, Any]:
+    """What a cache file says of phi, q and dt."""
     values: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for name, keys in (("phi", CACHE_PHI), ("q", CACHE_Q)):
@@ -336,8 +343,11 @@ def _cache_values(path: Path, notes: list[str]) -> dict[str, Any]:
                 notes.append(f"times in the file start at {times[0]:g} s; give time_origin to keep that")
         elif "dt" in arrays:
             values["dt"] = float(arrays["dt"])
-    if "dt" in values and not (math.isfinite(values["dt"]) and values["dt"] > 0):
-        raise DataError(f"{path}: the time step is {values['dt']:g} s, expected a positive number")
+    if given is None and "dt" in values and not (math.isfinite(values["dt"]) and values["dt"] > 0):
+        raise DataError(
+            f"{path}: the time step is {values['dt']:g} s, expected a positive number: give dt in seconds (--dt), "
+            "for example 0.1"
+        )
     return values
 
 

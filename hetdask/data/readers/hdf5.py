@@ -109,13 +109,13 @@ def attribute(item: h5py.HLObject, name: str) -> str | None:
     return _text(np.ravel(item.attrs[name])[0]) if name in item.attrs else None
 
 
-def frame_time_path(file: h5py.File) -> str | None:
-    """Path of the frame time below ``/entry/instrument``, None where there is none.
+def frame_time_path(file: h5py.File, given: float | None) -> str | None:
+    """Path of the frame time below ``/entry/instrument``; None where there is none, or several and a `given` time step.
 
     Raises
     ------
     DataError
-        If several detectors differ.
+        If several detectors differ and there is no `given`.
     """
     instrument = file.get(INSTRUMENT)
     if not isinstance(instrument, h5py.Group):
@@ -123,6 +123,8 @@ def frame_time_path(file: h5py.File) -> str | None:
     found = [f"{INSTRUMENT}/{name}/frame_time" for name in instrument]
     found = [path for path in found if path in file]
     if len({scalar(file, path) for path in found}) > 1:
+        if given is not None:
+            return None
         raise DataError(
             f"{file.filename}: detectors have different frame times, {', '.join(found)}: give dt in seconds (--dt)"
         )

@@ -80,7 +80,7 @@ def describe(file: h5py.File, dt: float | None) -> Source:
         access = "whole" if axis == 2 else "map"
         located = [(MAPS, None if item.ndim == 2 else place, place) for place in range(q.size)]
     entries = tuple(MapEntry(path, index, p + 1, float(q[p]), float(phi[p])) for path, index, p in located)
-    step = time_step(file, frame_time_path(file), None, None, dt, notes)
+    step = time_step(file, frame_time_path(file, dt), None, None, dt, notes)
     return Source(
         str(file.filename), LAYOUT, entries, n_frames, pixel_bytes, step, tuple(notes), axis=axis, access=access
     )
