@@ -204,23 +204,31 @@ def in_turns(sides: Mapping[str, Contestant], turns: int) -> dict[str, Timing]:
 def run_process(command: Sequence[str | Path], *, folder: Path) -> ProcessRun:
     """Run a command to its end in `folder`, and measure its whole process tree.
 
+    It may keep byte code, whatever this process was told: imports would be compiled anew in every run otherwise.
+
     Raises
     ------
     RuntimeError
         If it fails, with the end of what it wrote.
     """
+    words = [str(part) for part in command]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=output, stderr=output)
         watch = TreeMemory(process.pid)
-        with watch:
-            _, status, usage = os.wait4(process.pid, 0)
+        try:
+            with watch:
+                _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             output.seek(0)
             tail = output.read()[-4000:].decode(errors="replace")
-            raise RuntimeError(f"{' '.join(process.args)} ended with status {process.returncode}:\n{tail}")
+            raise RuntimeError(f"{' '.join(words)} ended with status {process.returncode}:\n{tail}")
     return ProcessRun(wall, usage.ru_utime + usage.ru_stime, watch.peak_bytes)
 
 

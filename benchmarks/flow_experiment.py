@@ -1,7 +1,7 @@
 """The experiment that the peers and hetdask fit: maps after the peers' conventions, and the yardstick for all outcomes.
 
-heterodyne 2.0.1 and xpcsjax 0.1.8 put the first frame at t = dt, integrate rates by the trapezoidal rule, and count the flow
-angle the other way round: cos(φ + φ0). So a parameter set of theirs is one of ours with phi0 of the other sign and
+heterodyne 2.0.1 and xpcsjax 0.1.8 put the first frame at t = dt, integrate rates by the trapezoidal rule, and count the
+flow angle the other way round: cos(φ + φ0). So a parameter set of theirs is one of ours with phi0 of the other sign and
 ``time_origin`` = dt, up to the error of the trapezoidal rule. Everything here is in our sign.
 """
 
@@ -129,12 +129,11 @@ def simulate(frames: int, n_phi: int, seed: int) -> Experiment:
     phi = np.linspace(0.0, 90.0, n_phi)
     rng = np.random.default_rng(seed)
     experiment = Experiment(np.empty((n_phi, frames, frames)), phi, SECONDS / frames)
-    for c2, angle in zip(experiment.c2, phi, strict=True):
-        upper = np.zeros((frames, frames))
-        upper[experiment.pairs] = CONTRAST * peers_model(TRUTH, experiment, angle)
-        c2[:] = OFFSET + upper + upper.T + np.diag(np.full(frames, CONTRAST))
-        noise = rng.normal(0.0, NOISE, (frames, frames))
-        c2 += np.triu(noise) + np.triu(noise, 1).T
+    for m, angle in enumerate(phi):
+        upper = np.triu(rng.normal(0.0, NOISE, (frames, frames)))
+        upper[experiment.pairs] += CONTRAST * peers_model(TRUTH, experiment, angle)
+        upper[np.diag_indices(frames)] += CONTRAST
+        experiment.c2[m] = OFFSET + upper + np.triu(upper, 1).T
     return experiment
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/pass_rate.py
 
-The matrix holds the pixels above the diagonal, the same that the pass sums, as float32, and is multiplied with a vector
-through NumPy: one multiply-add per pixel, as fast as memory and cache deliver. In this process the pass runs on one thread
-and so does BLAS; a local cluster of W workers is set against BLAS with W threads. All sides take turns in one run.
+The matrix holds the pixels above the diagonal, the same that the pass sums, as float32, and is multiplied with a
+vector through NumPy: one multiply-add per pixel, as fast as memory and cache deliver. In this process the pass runs on
+one thread and so does BLAS; a local cluster of W workers is set against BLAS with W threads. All sides take turns in
+one run.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def bytes_needed(angles: int, frames: int) -> int:
-    """Memory of a measurement: the pixels three times (BLAS, resident here and on workers), and one map in the making."""
+    """Memory of a measurement: the pixels three times (BLAS, here, on workers), and one map in the making."""
     return 3 * 2 * angles * frames**2 + 12 * 8 * frames**2
 
 
@@ -154,16 +155,16 @@ def main() -> None:
             for name, timing in timings.items()
         }
     show_ratios(ratios)
-    blas = {
-        f"{lib['internal_api']} of NumPy": str(lib["version"]) for lib in threadpool_info() if lib["user_api"] == "blas"
-    }
+    (blas,) = [lib for lib in threadpool_info() if "numpy" in lib["filepath"]] or [
+        {"internal_api": "BLAS", "version": "?"}
+    ]
     write_result(
         options.results,
         "pass_rate",
         settings={"free parameters": len(FREE), "workers": options.workers, "turns": options.turns},
         figures=figures,
         ratios=ratios,
-        versions=versions(blas),
+        versions=versions({f"{blas['internal_api']} of NumPy": str(blas["version"])}),
         machine=before,
         notes=[
             "Ratios of pixels per second, from medians; all sides in turns in one run.",

@@ -1,4 +1,4 @@
-"""What the two JAX packages need alike: the problem in their configuration, and a clock that tells compilation apart."""
+"""What the two JAX packages need alike: the problem as a configuration, and a clock that tells compilation apart."""
 
 import argparse
 import json

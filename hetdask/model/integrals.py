@@ -77,14 +77,14 @@ def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
     log_stop = np.log(np.where(positive, stop, 1.0))
     if start <= 0.0:
         return np.where(positive, stop**c / c * (log_stop - 1.0 / c), 0.0)
+    log_start, safe = math.log(start), c or 1.0
+    integral = (stop**c * (log_stop - 1.0 / safe) - start**c * (log_start - 1.0 / safe)) / safe
     span = _log_ratio(start, stop)
-    z = c * span
-    near = np.abs(z) < _NEAR
-    regular = np.where(near, z, 0.0)
-    inner = math.log(start) * span * relative_expm1(regular) + span**2 * relative_expm1_derivative(regular)
-    safe = c or 1.0
-    closed = (stop**c * (log_stop - 1.0 / safe) - start**c * (math.log(start) - 1.0 / safe)) / safe
-    return np.asarray(np.where(near, start**c * inner, closed))
+    near = np.abs(c * span) < _NEAR
+    z = c * span[near]
+    inner = log_start * relative_expm1(z) + span[near] * relative_expm1_derivative(z)
+    integral[near] = start**c * span[near] * inner
+    return np.asarray(integral)
 
 
 def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple[float, float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from hetdask.errors import DataError
-from hetdask.model.dynamics import dynamics
+from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.passes.factors import AngleFactors, angle_factors
 from hetdask_kernels import contract_tiles, model_gram, prepare_tile, slope_products, weighted_gram
 
@@ -158,6 +159,12 @@ def _full_count(excluded: NDArray[np.bool_], row: int, column: int, size: int) -
     return rows * int(np.count_nonzero(~excluded[column * size : (column + 1) * size]))
 
 
+@lru_cache(maxsize=2)
+def _dynamics(vector: bytes, time: bytes) -> Dynamics:
+    """Dynamics at the frames, kept for the other shards of the same pass in this process."""
+    return dynamics(np.frombuffer(vector), np.frombuffer(time))
+
+
 def _complex_product(a: Array, b: Array) -> Array:
     """Product of factors (4, ...) whose last two rows are real and imaginary part."""
     return np.stack([a[0] * b[0], a[1] * b[1], a[2] * b[2] - a[3] * b[3], a[2] * b[3] + a[3] * b[2]])
@@ -234,7 +241,7 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         If the sums are not finite.
     """
     series = shard.series
-    d = dynamics(vector, series.time)
+    d = _dynamics(vector.tobytes(), series.time.tobytes())
     p = len(free)
     held = {tiles.angle: tiles for tiles in shard.angles}
     sums: dict[int, Array] = {}

@@ -13,45 +13,53 @@ from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, REORDER
 
-STRIP = 8
-"""Rows that are contracted together; tile sizes are multiples of it."""
-
 
 @njit(fastmath=REORDER, **JIT)
-def contract_strip(strip, begin, left, row, right, column, row_sums, first, column_sums):  # type: ignore[no-untyped-def]
-    """Contract eight rows, held in float64, with their factors.
+def contract_strip(tile, first, begin, baseline, left, row, right, column, row_sums, column_sums):  # type: ignore[no-untyped-def]
+    """Contract eight rows of a tile with their factors.
 
-    Whole arrays and offsets are passed, because a row of a contiguous array is contiguous and
-    a slice of it is not known to be: only the former is vectorised.
+    Pixels are centred in registers: a copy of the strip in float64 would not leave room for the factors in the
+    first-level cache. Whole arrays and offsets are passed, because a row of a contiguous array is contiguous and a
+    slice of it is not known to be: only the former is vectorised.
 
     Parameters
     ----------
-    strip : (8, size) float64
-        Centred correlation; columns from `begin` on are used.
-    begin : int
-    left : (4, L) float64
-        Factors of all frames as rows; those of the strip begin at `row`.
-    row : int
-    right : (4, L) float64
-        Factors of all frames as columns; those of the tile begin at `column`.
-    column : int
-    row_sums : (4, size) float64
-        Sum over columns of strip·right is added here, from `first` on.
-    first : int
-    column_sums : (4, size) float64
-        Sum over rows of strip·left is added here.
+    tile : (size, size) float32
+    first, begin : int
+        First row of the strip, and first column that counts.
+    baseline : float
+        Subtracted from every pixel, exactly, in float64.
+    left, right : (4, L) float64
+        Factors of all frames as rows and as columns.
+    row, column : int
+        First frame of the tile's rows and columns.
+    row_sums, column_sums : (4, size) float64
+        Added to.
     """
-    width = strip.shape[1] - begin
-    b0 = right[0, column + begin : column + begin + width]
-    b1 = right[1, column + begin : column + begin + width]
-    b2 = right[2, column + begin : column + begin + width]
-    b3 = right[3, column + begin : column + begin + width]
-    for pair in range(0, 8, 2):
-        x, y = strip[pair, begin:], strip[pair + 1, begin:]
+    size = tile.shape[1]
+    width = size - begin
+    for half in range(first, first + 8, 4):
+        x0, x1, x2, x3 = tile[half, begin:], tile[half + 1, begin:], tile[half + 2, begin:], tile[half + 3, begin:]
+        i = row + half
+        for r in range(0, 4, 2):
+            a0, a1, a2, a3 = left[r, i], left[r, i + 1], left[r, i + 2], left[r, i + 3]
+            c0, c1, c2, c3 = left[r + 1, i], left[r + 1, i + 1], left[r + 1, i + 2], left[r + 1, i + 3]
+            out, next_out = column_sums[r, begin:], column_sums[r + 1, begin:]
+            for j in range(width):
+                e0, e1 = np.float64(x0[j]) - baseline, np.float64(x1[j]) - baseline
+                e2, e3 = np.float64(x2[j]) - baseline, np.float64(x3[j]) - baseline
+                out[j] += (e0 * a0 + e1 * a1) + (e2 * a2 + e3 * a3)
+                next_out[j] += (e0 * c0 + e1 * c1) + (e2 * c2 + e3 * c3)
+    b0 = right[0, column + begin : column + size]
+    b1 = right[1, column + begin : column + size]
+    b2 = right[2, column + begin : column + size]
+    b3 = right[3, column + begin : column + size]
+    for i in range(first, first + 8, 2):
+        x, y = tile[i, begin:], tile[i + 1, begin:]
         s0 = s1 = s2 = s3 = 0.0
         t0 = t1 = t2 = t3 = 0.0
         for j in range(width):
-            e, f = x[j], y[j]
+            e, f = np.float64(x[j]) - baseline, np.float64(y[j]) - baseline
             s0 += e * b0[j]
             s1 += e * b1[j]
             s2 += e * b2[j]
@@ -60,7 +68,6 @@ def contract_strip(strip, begin, left, row, right, column, row_sums, first, colu
             t1 += f * b1[j]
             t2 += f * b2[j]
             t3 += f * b3[j]
-        i = first + pair
         row_sums[0, i] += s0
         row_sums[1, i] += s1
         row_sums[2, i] += s2
@@ -69,34 +76,21 @@ def contract_strip(strip, begin, left, row, right, column, row_sums, first, colu
         row_sums[1, i + 1] += t1
         row_sums[2, i + 1] += t2
         row_sums[3, i + 1] += t3
-    x0, x1, x2, x3 = strip[0, begin:], strip[1, begin:], strip[2, begin:], strip[3, begin:]
-    x4, x5, x6, x7 = strip[4, begin:], strip[5, begin:], strip[6, begin:], strip[7, begin:]
-    for r in range(4):
-        a0, a1, a2, a3 = left[r, row], left[r, row + 1], left[r, row + 2], left[r, row + 3]
-        a4, a5, a6, a7 = left[r, row + 4], left[r, row + 5], left[r, row + 6], left[r, row + 7]
-        out = column_sums[r, begin:]
-        for j in range(width):
-            out[j] += (
-                (x0[j] * a0 + x1[j] * a1)
-                + (x2[j] * a2 + x3[j] * a3)
-                + (x4[j] * a4 + x5[j] * a5)
-                + (x6[j] * a6 + x7[j] * a7)
-            )
 
 
 @njit(fastmath=REORDER, **JIT)
-def contract_corner(strip, left, row, right, column, row_sums, first, column_sums):  # type: ignore[no-untyped-def]
+def contract_corner(tile, first, baseline, left, row, right, column, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract the pixels above the diagonal in the (8, 8) block at `first`; arguments as in `contract_strip`."""
-    for i in range(8):
-        for j in range(i + 1, 8):
-            e = strip[i, first + j]
+    for i in range(first, first + 8):
+        for j in range(i + 1, first + 8):
+            e = np.float64(tile[i, j]) - baseline
             for r in range(4):
-                row_sums[r, first + i] += e * right[r, column + first + j]
-                column_sums[r, first + j] += e * left[r, row + i]
+                row_sums[r, i] += e * right[r, column + j]
+                column_sums[r, j] += e * left[r, row + i]
 
 
 @njit(fastmath=REORDER, **JIT)
-def contract_tile(tile, diagonal, baseline, left, row, right, column, row_sums, column_sums, scratch):  # type: ignore[no-untyped-def]
+def contract_tile(tile, diagonal, baseline, left, row, right, column, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract one tile with the factors of its rows and columns.
 
     Parameters
@@ -113,22 +107,15 @@ def contract_tile(tile, diagonal, baseline, left, row, right, column, row_sums, 
         First frame of the tile's rows and columns.
     row_sums, column_sums : (4, size) float64
         Overwritten: Σ_j e(i, j) B_r(j) and Σ_i e(i, j) A_r(i).
-    scratch : (8, size) float64
-        Working space.
     """
-    size = tile.shape[0]
     row_sums[:] = 0.0
     column_sums[:] = 0.0
-    for first in range(0, size, 8):
-        begin = first if diagonal else 0
-        for k in range(8):
-            source, target = tile[first + k, begin:], scratch[k, begin:]
-            for j in range(source.shape[0]):
-                target[j] = np.float64(source[j]) - baseline
+    for first in range(0, tile.shape[0], 8):
+        begin = 0
         if diagonal:
-            contract_corner(scratch, left, row + first, right, column, row_sums, first, column_sums)
+            contract_corner(tile, first, baseline, left, row, right, column, row_sums, column_sums)
             begin = first + 8
-        contract_strip(scratch, begin, left, row + first, right, column, row_sums, first, column_sums)
+        contract_strip(tile, first, begin, baseline, left, row, right, column, row_sums, column_sums)
 
 
 @njit(**JIT)
@@ -190,7 +177,6 @@ def accumulate(raw, coupling, total, first):  # type: ignore[no-untyped-def]
 @njit(**JIT)
 def _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weight, step, rows, columns, extra):  # type: ignore[no-untyped-def]
     size = tiles.shape[1]
-    scratch = np.empty((8, size))
     row_sums, column_sums = np.empty((4, size)), np.empty((4, size))
     for t in range(tiles.shape[0]):
         row, column = blocks[t, 0] * size, blocks[t, 1] * size
@@ -199,7 +185,7 @@ def _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weigh
             extra[0, :, row : row + size] += row_sums
             extra[1, :, column : column + size] += column_sums
         else:
-            contract_tile(tiles[t], row == column, baseline, left, row, right, column, row_sums, column_sums, scratch)
+            contract_tile(tiles[t], row == column, baseline, left, row, right, column, row_sums, column_sums)
             accumulate(row_sums, coupling[t], rows, row)
             accumulate(column_sums, coupling[t], columns, column)
 

@@ -37,7 +37,21 @@ def _calls() -> dict[str, Callable[[], object]]:
         "prepare_tile": lambda: prepare_tile(tile.copy(), 0.0),
         "slope_products": lambda: slope_products(factor, factor, slope, sign),
         "weighted_gram": lambda: weighted_gram(
-            tile, tile > 0.0, False, False, 0.0, factor, factor, coupling[0], factor, weight, weight, slope, slope, sign, gram
+            tile,
+            tile > 0.0,
+            False,
+            False,
+            0.0,
+            factor,
+            factor,
+            coupling[0],
+            factor,
+            weight,
+            weight,
+            slope,
+            slope,
+            sign,
+            gram,
         ),
     }
 
