@@ -1,4 +1,4 @@
-"""The main job by command line: a beamline file with several q and an empty bin, ingested and fitted, gives the truth."""
+"""The main job by command line: a beamline file with several q and an empty bin gives the truth."""
 
 from __future__ import annotations
 

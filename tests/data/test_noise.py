@@ -85,7 +85,7 @@ def test_it_scales_with_the_data_and_ignores_their_level(scale: float, offset: f
 
 
 def test_fringes_of_an_accelerating_flow_are_no_noise() -> None:
-    """At constant lag the phase moves by up to 0.1 rad per frame: first differences would give three times the noise."""
+    """At constant lag the phase moves by up to 0.1 rad per frame: first differences would count that."""
     time = 0.13 * np.arange(300)
     flow = {"v0": 3.0, "beta": 1.2, "v_offset": 60.0, "D0_ref": 10.0, "D0_sample": 10.0, "f0": 0.5, "f3": 0.0}
     rng = np.random.default_rng(0)

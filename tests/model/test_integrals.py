@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hetdask.errors import ConfigError
@@ -114,6 +114,8 @@ def test_transport_integral_takes_only_the_positive_part(
 @settings(max_examples=100, deadline=None)
 def test_transport_derivatives_agree_with_differences(d0: float, alpha: float, offset: float, origin: float) -> None:
     time = origin + np.array([0.0, 1.0, 7.0])
+    # Where the rate vanishes at all times at once, its positive part has a kink in every parameter.
+    assume(np.ptp(d0 * time[1:] ** alpha) > 0.1 * d0 or np.all(np.abs(d0 * time[1:] ** alpha + offset) > 0.1 * d0))
     _, gradient = transport_integral(time, d0, alpha, offset)
     for k, step in enumerate((1e-6 * d0, 1e-7, 1e-4 * max(abs(offset), 1.0))):
         shift = np.zeros(3)
