@@ -70,7 +70,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 # Needs uv. One file for Python 3.12 and 3.13 on every platform.
 .PHONY: lock
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --upgrade \
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 .PHONY: clean

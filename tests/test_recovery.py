@@ -53,7 +53,20 @@ def test_a_flow_experiment_is_recovered_from_a_start_20_percent_off(
         "output": {"folder": str(tmp_path / "run"), "plots": False},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert run(["ingest", str(tmp_path / "scan.hdf"), str(tmp_path / "scan.zarr"), "--q", str(Q[0])]) == 0
+    assert (
+        run(
+            [
+                "ingest",
+                str(tmp_path / "scan.hdf"),
+                str(tmp_path / "scan.zarr"),
+                "--q",
+                str(Q[0]),
+                "--scheduler",
+                "inline",
+            ]
+        )
+        == 0
+    )
     assert run(["fit", str(tmp_path / "config.yaml"), "--quiet"]) == 0, capsys.readouterr().err
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "converged"
