@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from hetdask.config import Settings, load_settings
 from hetdask.data.ingest import ingest
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
+from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.errors import ConfigError
 from hetdask.fitting import HistoryEntry, Problem, fit_store
 from hetdask.fitting.refine import integrable_bounds
@@ -25,13 +26,18 @@ from hetdask.passes.chi_squared import noise_levels
 from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.files import prepare_run_folder, write_run
-from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
+from hetdask.results.result import Memory
+from hetdask_cluster.local import open_runner
+from hetdask_cluster.runner import Runner, as_runner
 
 if TYPE_CHECKING:
     from distributed import Client
 
-DATA_FOLDER = "data.zarr"
+DATA_FOLDER: Final = "data.zarr"
 """Name of the store in a run folder, where the settings give a source and no store."""
+
+IN_PROCESS_BYTES: Final = 64 * 2**20
+"""Pixels of a fit that is not worth a cluster of its own."""
 
 
 class Progress(Protocol):
@@ -81,13 +87,27 @@ class _Stages:
         return {**self.seconds, "total": time.perf_counter() - self._began}
 
 
-def as_runner(client: Client | Runner | None) -> Runner:
-    """Runner for a Dask client; None runs in this process, a runner is returned as it is."""
-    if client is None:
-        return InlineRunner()
-    from distributed import Client
+@contextmanager
+def _runner(client: Client | Runner | None, store: Store, settings: Settings) -> Iterator[Runner]:
+    """Where to fit: on what was given, else in this process for little data and on a local cluster for more."""
+    if client is not None or store.n_points * PIXEL_BYTES <= IN_PROCESS_BYTES:
+        yield as_runner(client)
+        return
+    compute = settings.compute
+    with open_runner("local", compute.workers, memory_limit=compute.memory_limit, tasks=len(store.shards())) as runner:
+        yield runner
 
-    return DaskRunner(client) if isinstance(client, Client) else client
+
+def _memory(runner: Runner, store: Store) -> Memory:
+    """Budget, projected peak of the whole run, and the largest worker so far."""
+    tile_bytes = PIXEL_BYTES * store.tile**2
+    shards = [spec.n_tiles * tile_bytes for spec in store.shards()]
+    plan = runner.plan
+    return Memory(
+        budget=None if plan is None else plan.budget,
+        projected=None if plan is None else plan.projected(sum(shards), max(shards)),
+        peak_worker=runner.peak_worker(),
+    )
 
 
 def open_data(
@@ -193,7 +213,8 @@ def fit(
     config : Settings, mapping or path
         Start values, bounds and options; its `data` section is not used.
     client : distributed.Client, optional
-        Where to compute; default in this process.
+        Where to compute. By default small data (64 MiB) are fitted in this process, larger ones on a local cluster
+        that is closed again; a script that may come to that needs the usual ``if __name__ == "__main__":``.
     folder : path, optional
         Run folder: history and checkpoint while fitting, result, plots and report after. None writes nothing.
     resume : bool
@@ -201,7 +222,7 @@ def fit(
     overwrite : bool
         Replace an earlier run in `folder`.
     resident_bytes : int, optional
-        Data that the workers may keep in memory between passes; None keeps all.
+        Data that the workers may keep in memory between passes; by default what the memory plan allows.
     progress : Progress, optional
     timings : mapping of str to float, optional
         Seconds of earlier stages, to be recorded with the result.
@@ -222,36 +243,44 @@ def fit(
     stages = _Stages(progress)
     run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
     problem = problem_of(settings, store)
-    runner = as_runner(client)
-    with stages("load"):
-        passes = Passes(store, runner, resident_bytes=resident_bytes)
-    with stages("refine"):
-        refinement = fit_store(
-            passes,
-            problem,
-            folder=run,
-            resume=resume,
-            max_evaluations=settings.fit.max_evaluations,
-            tolerance=settings.fit.tolerance,
-            rounds=settings.fit.rounds,
-            on_entry=progress.evaluation,
-        )
-    seconds = {**(timings or {}), **stages.timings()}
-    seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
-    cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
-    if run is None:
-        return Result.from_refinement(
-            refinement, store, method=settings.fit.method, timings=seconds, cluster=cluster
-        )
-    with stages("results"):
-        return write_run(
-            run,
-            refinement,
-            store,
-            config=settings.resolved(),
-            method=settings.fit.method,
-            timings=seconds,
-            cluster=cluster,
-            plots=settings.output.plots,
-            runner=runner,
-        )
+    with _runner(client, store, settings) as runner:
+        if resident_bytes is None and runner.plan is not None:
+            resident_bytes = runner.plan.resident
+        with stages("load"):
+            passes = Passes(store, runner, resident_bytes=resident_bytes)
+        with stages("refine"):
+            refinement = fit_store(
+                passes,
+                problem,
+                folder=run,
+                resume=resume,
+                max_evaluations=settings.fit.max_evaluations,
+                tolerance=settings.fit.tolerance,
+                rounds=settings.fit.rounds,
+                on_entry=progress.evaluation,
+            )
+        seconds = {**(timings or {}), **stages.timings()}
+        seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
+        cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
+        if run is None:
+            return Result.from_refinement(
+                refinement,
+                store,
+                method=settings.fit.method,
+                timings=seconds,
+                memory=_memory(runner, store),
+                cluster=cluster,
+            )
+        with stages("results"):
+            return write_run(
+                run,
+                refinement,
+                store,
+                config=settings.resolved(),
+                method=settings.fit.method,
+                timings=seconds,
+                memory=_memory(runner, store),
+                cluster=cluster,
+                plots=settings.output.plots,
+                runner=runner,
+            )

@@ -295,3 +295,18 @@ def _killed(client: Client) -> str:
         f"workers died one after the other on the same task, most likely at their memory limit{limit}. "
         "Give each worker more: a larger --memory-limit, or fewer --workers, for example --workers 1"
     )
+
+
+def as_runner(client: Client | Runner | None) -> Runner:
+    """Runner for a Dask client; None runs in this process, and a runner is returned as it is.
+
+    Examples
+    --------
+    >>> as_runner(None).map(abs, [-3])
+    [3]
+    """
+    if client is None:
+        return InlineRunner()
+    from distributed import Client
+
+    return DaskRunner(client) if isinstance(client, Client) else client

@@ -14,9 +14,12 @@ from hetdask.model.correlation import Parameters
 from hetdask.model.parameters import NAMES, as_vector
 from hetdask.passes.normal import project
 from hetdask.passes.run import Passes
+from hetdask_cluster.runner import as_runner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from distributed import Client
 
     from hetdask_cluster.runner import Runner
 
@@ -75,7 +78,11 @@ def noise_levels(store: Store, sigma: ArrayLike | None) -> Array:
 
 
 def chi_squared(
-    store: Store | str | Path, parameters: Parameters, *, sigma: ArrayLike | None = None, runner: Runner | None = None
+    store: Store | str | Path,
+    parameters: Parameters,
+    *,
+    sigma: ArrayLike | None = None,
+    client: Client | Runner | None = None,
 ) -> ChiSquared:
     """χ² of a data set at full resolution, exact, with exact derivatives.
 
@@ -86,7 +93,7 @@ def chi_squared(
         Model parameters, see `hetdask.model.PARAMETERS`.
     sigma : float or (n_phi,) float64, optional
         Noise in units of c2; default the store's estimate from neighbouring pixels.
-    runner : Runner, optional
+    client : distributed.Client, optional
         Where the shards are summed; default in this process.
 
     Returns
@@ -101,11 +108,7 @@ def chi_squared(
         store = Store.open(store)
     vector = as_vector(parameters)
     levels = noise_levels(store, sigma)
-    if runner is None:
-        from hetdask_cluster.runner import InlineRunner
-
-        runner = InlineRunner()
-    passes = Passes(store, runner, resident_bytes=0)
+    passes = Passes(store, as_runner(client), resident_bytes=0)
     result = project(passes(vector, tuple(range(len(NAMES)))))
     value, gradient, gauss_newton = result.weighted(levels)
     return ChiSquared(
