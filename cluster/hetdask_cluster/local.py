@@ -32,6 +32,8 @@ SETTINGS: Final = {
     "distributed.worker.memory.terminate": 0.95,
     # A task that finds no worker for so long fails instead of hanging; nannies restart workers within seconds.
     "distributed.scheduler.no-workers-timeout": f"{START_SECONDS}s",
+    # A task during which two workers died would kill more of them.
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.worker.preload": ["hetdask_cluster.preload"],
     # Numerical tasks hold no references for the collector, and profiling costs a thread per worker.
     "distributed.worker.profile.enabled": False,

@@ -267,7 +267,8 @@ def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
             raise ClusterError(_killed(client)) from error
         if isinstance(error, (NoWorkerError, NoValidWorkerError)):
             raise ClusterError(
-                "there was no worker to run on for too long: start workers for this scheduler, or use --scheduler local"
+                "there was no worker to run on for too long. If they died, give each more memory: a larger "
+                "--memory-limit or fewer --workers; otherwise start workers, or use --scheduler local"
             ) from error
         if isinstance(error, CancelledError):
             raise ClusterError(f"a task was cancelled: {error}") from error

@@ -182,12 +182,14 @@ def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free
         factors.steep,
         factors.weight,
         factors.step,
+        n_free > 0,
     )
     rows = _complex_product(rows, factors.to_last) + extra[0]
+    model = np.array([np.sum(factors.weight * rows[:3])])
+    if n_free == 0:
+        return model
     columns = _complex_product(columns, factors.from_first) + extra[1]
-    model = np.sum(factors.weight * rows[:3])
-    slopes = slope_products(rows, columns, factors.slope, factors.sign)[:n_free] if n_free else np.empty(0)
-    return np.concatenate([[model], slopes])
+    return np.concatenate([model, slope_products(rows, columns, factors.slope, factors.sign)[:n_free]])
 
 
 def _missing_gram(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free: int) -> Array:

@@ -28,7 +28,7 @@ def _calls() -> dict[str, Callable[[], object]]:
     gram = np.zeros((_FREE + 3, _FREE + 3))
     return {
         "contract_tiles": lambda: contract_tiles(
-            tile[None], block, 0.0, factor, factor, coupling, steep, weight, factor
+            tile[None], block, 0.0, factor, factor, coupling, steep, weight, factor, True
         ),
         "couplings": lambda: couplings(block, _FRAMES, factor[:2], row, steep),
         "frame_factors": lambda: frame_factors(row, row, row, 0.5 * row, row, 1.0, 1.0, _FRAMES),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hetdask.errors import ClusterError, DataError
+from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import MIB
 from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
 from hetdask_cluster.threads import SET_BY_NANNIES, THREAD_VARIABLES, preserved_environment, worker_environment
@@ -145,10 +146,11 @@ def test_a_dead_worker_costs_time_but_no_results(dask_runner: DaskRunner) -> Non
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_its_workers_ends_with_advice(dask_runner: DaskRunner) -> None:
-    with pytest.raises(ClusterError, match="--memory-limit"):
-        dask_runner.map(die, [0])
-    assert dask_runner.map(scale, [1.0], 2.0) == [2.0]
+def test_a_task_that_kills_its_workers_ends_with_advice() -> None:
+    with open_runner("local", workers=2, memory_limit="2GiB") as runner:
+        with pytest.raises(ClusterError, match="--memory-limit"):
+            runner.map(die, [0])
+        assert runner.map(scale, [1.0], 2.0) == [2.0]
 
 
 def test_a_task_that_takes_too_long_meets_the_deadline(dask_runner: DaskRunner) -> None:

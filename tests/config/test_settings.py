@@ -118,7 +118,7 @@ def test_yaml_and_json_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", '{"data": {"dt": 0.1,\n}}', r"a\.json, line 2, column 1: this is not JSON"),
+        ("a.json", '{"data":\n {"dt": }}', r"a\.json, line 2, column 9: this is not JSON"),
         ("a.yaml", "data:\n  dt: 0.1\n  q: [0.1\nfit: 3\n", r"a\.yaml, line 4, column 4: this is not YAML"),
         ("a.yaml", "data:\n\tdt: 0.1\n", r"a\.yaml, line 2, column 1: this is not YAML"),
         ("a.yaml", "data: {dt: 0.1}\ndata: {dt: 0.2}\n", r"line 2, column 1.*'data' comes twice"),

@@ -105,6 +105,13 @@ def test_a_pass_counts_its_pixels(store: Store) -> None:
     assert passes.pixels_per_second > 0.0
 
 
+def test_the_value_alone_is_that_of_the_full_pass(store: Store) -> None:
+    passes = Passes(store, InlineRunner())
+    alone, full = project(passes(as_vector(FLOW), ())), project(passes(as_vector(FLOW), FREE))
+    np.testing.assert_allclose(alone.sum_squares, full.sum_squares, rtol=1e-12)
+    np.testing.assert_allclose(alone.contrast, full.contrast, rtol=1e-12)
+
+
 def test_a_tampered_shard_stops_the_pass(maps: np.ndarray, tmp_path: Path) -> None:
     damaged = write_store(tmp_path / "damaged.zarr", maps, phi=PHI, q=Q, dt=DT)
     passes = Passes(damaged, InlineRunner(), resident_bytes=0)
