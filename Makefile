@@ -28,8 +28,10 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/hetdask demo $(DEMO)
 
+# Two at a time: the tests take both cores for most of the time, checks and installing the wheel fill the gaps.
 .PHONY: test
-test: lint pytest wheel
+test: $(VENV)/.installed
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint pytest wheel
 
 .PHONY: lint
 lint: $(VENV)/.installed
@@ -38,9 +40,11 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Kernels are compiled once, before the processes of pytest would do it side by side.
 .PHONY: pytest
 pytest: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -c 'import hetdask_kernels; hetdask_kernels.warmup_numba_kernels()'
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --quiet
 
 # The wheel alone, installed outside the checkout, runs the whole way from an experiment to a report.
 .PHONY: wheel

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.runner import DaskRunner, InlineRunner
+
+# Machines are slow at times, which says nothing about the code; and a failure on CI can be had again.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
