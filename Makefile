@@ -44,7 +44,7 @@ lint: $(VENV)/.installed
 .PHONY: pytest
 pytest: $(VENV)/.installed
 	$(BIN)/python -c 'import hetdask_kernels; hetdask_kernels.warmup_numba_kernels()'
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --quiet
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
 
 # The wheel alone, installed outside the checkout, runs the whole way from an experiment to a report.
 .PHONY: wheel

@@ -115,7 +115,6 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
                     client=runner,
                     folder=folder,
                     resume=resume,
-                    resident_bytes=None if runner.plan is None else runner.plan.resident,
                     progress=progress,
                 )
         except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 The format is the published one (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/): compressed
 chunks one after the other, then an index of (offset, length) pairs and its crc32c. Any Zarr implementation reads these
-files, and files that Zarr wrote are read here. Going through them directly is several times faster than slicing a
+files, and files that Zarr wrote are read here. Going through them directly is faster than slicing a
 `zarr.Array`, and needs no array that holds the empty lower triangle too.
 """
 
