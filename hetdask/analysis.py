@@ -72,7 +72,6 @@ class _Stages:
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.perf_counter)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -82,9 +81,6 @@ class _Stages:
             yield
         finally:
             self.seconds[name] = time.perf_counter() - start
-
-    def timings(self) -> dict[str, float]:
-        return {**self.seconds, "total": time.perf_counter() - self._began}
 
 
 @contextmanager
@@ -259,7 +255,7 @@ def fit(
                 rounds=settings.fit.rounds,
                 on_entry=progress.evaluation,
             )
-        seconds = {**(timings or {}), **stages.timings()}
+        seconds = {**(timings or {}), **stages.seconds}
         seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
         cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
         if run is None:

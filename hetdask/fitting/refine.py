@@ -177,11 +177,17 @@ def integrable_bounds(lower: Array, time_origin: float) -> Array:
     return lower
 
 
-def small_problem(chi_squared: float, gradient: Array, gauss_newton: Array) -> tuple[Array, Array]:
-    """Residuals (p + 1,) and Jacobian (p + 1, p) with the given sum of squares, half gradient and half Hessian."""
+def _scaled_eigen(gauss_newton: Array) -> tuple[Array, Array, Array]:
+    """Scale of each parameter (1 where it has no curvature), and eigenvalues and vectors of the scaled matrix."""
     scale = np.sqrt(np.maximum(np.diag(gauss_newton), 0.0))
     scale = np.where(scale > 0.0, scale, 1.0)
     values, vectors = np.linalg.eigh(gauss_newton / np.outer(scale, scale))
+    return scale, values, vectors
+
+
+def small_problem(chi_squared: float, gradient: Array, gauss_newton: Array) -> tuple[Array, Array]:
+    """Residuals (p + 1,) and Jacobian (p + 1, p) with the given sum of squares, half gradient and half Hessian."""
+    scale, values, vectors = _scaled_eigen(gauss_newton)
     keep = values > SINGULAR * max(float(values[-1]), 0.0)
     root = np.sqrt(np.where(keep, values, 0.0))
     jacobian = root[:, None] * vectors.T * scale[None, :]
@@ -269,10 +275,8 @@ def iid_covariance(gauss_newton: Array) -> tuple[Array, tuple[bool, ...]]:
 
     Parameters that take part in a direction without curvature are not determined: their rows are NaN.
     """
-    scale = np.sqrt(np.maximum(np.diag(gauss_newton), 0.0))
-    moving = scale > 0.0
-    scale = np.where(moving, scale, 1.0)
-    values, vectors = np.linalg.eigh(gauss_newton / np.outer(scale, scale))
+    scale, values, vectors = _scaled_eigen(gauss_newton)
+    moving = np.diag(gauss_newton) > 0.0
     keep = values > WEAK * max(float(values[-1]), 0.0)
     inverse = (vectors[:, keep] / values[keep]) @ vectors[:, keep].T / np.outer(scale, scale)
     loose = np.any(np.abs(vectors[:, ~keep]) > WEAK_SHARE, axis=1) | ~moving

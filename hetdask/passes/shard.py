@@ -257,7 +257,8 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         if angle in held:
             baseline = float(series.baseline[angle])
             tiles = held[angle]
-            gram -= _missing_gram(factors, tiles, baseline, p)
+            if tiles.missing:
+                gram -= _missing_gram(factors, tiles, baseline, p)
             products = np.concatenate([[tiles.total], _data_sums(factors, tiles, baseline, p)])
             gram[-1, :-1] += products
             gram[:-1, -1] += products
