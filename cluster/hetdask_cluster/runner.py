@@ -78,7 +78,7 @@ class _Failed:
 
 
 class InlineRunner:
-    """Runs everything in this process, one task after the other, and pickles what would travel.
+    """Runs everything in this process, one task after the other, and pickles what would travel to workers.
 
     Parameters
     ----------
@@ -109,10 +109,10 @@ class InlineRunner:
     ) -> list[Any]:
         """Results of ``function(item, *common)`` in the order of `items`."""
         results: list[Any] = []
+        called, arguments = _travel((function, common))
         for index, item in enumerate(items):
-            called, arguments = _travel((function, common))
             argument = item.value if isinstance(item, _Kept) else _travel(item)
-            result = _travel(called(argument, *arguments))
+            result = called(argument, *arguments)
             results.append(result)
             if on_done is not None:
                 on_done(index, result)

@@ -22,18 +22,14 @@ class Dynamics:
     ----------
     time : (N,) float64
         s.
-    j_ref, j_sample : (N,) float64
-        Transport rates, Å²/s. Infinite at t = 0 where the exponent is negative.
-    velocity : (N,) float64
-        Å/s. Infinite at t = 0 where β is negative.
     fraction : (N,) float64
         Sample fraction s, 0..1; the reference fraction is 1 - s.
     c_ref, c_sample : (N,) float64
         Integrals of the transport rates from the first frame, Å².
     displacement : (N,) float64
         Integral of the velocity from the first frame, Å.
-    phi0 : float
-        Flow direction, degrees.
+    vector : (14,) float64
+        The parameters.
     c_ref_gradient, c_sample_gradient, displacement_gradient : (3, N) float64
         Derivatives with respect to the three parameters of each, in the order of `NAMES`.
     fraction_gradient : (4, N) float64
@@ -41,18 +37,35 @@ class Dynamics:
     """
 
     time: Array
-    j_ref: Array
-    j_sample: Array
-    velocity: Array
+    vector: Array
     fraction: Array
     c_ref: Array
     c_sample: Array
     displacement: Array
-    phi0: float
     c_ref_gradient: Array
     c_sample_gradient: Array
     displacement_gradient: Array
     fraction_gradient: Array
+
+    @property
+    def phi0(self) -> float:
+        """Flow direction, degrees."""
+        return float(self.vector[13])
+
+    @property
+    def j_ref(self) -> Array:
+        """Transport rate of the reference (N,), Å²/s; infinite at t = 0 where the exponent is negative."""
+        return np.maximum(_power_law(self.time, *self.vector[0:3]), 0.0)
+
+    @property
+    def j_sample(self) -> Array:
+        """Transport rate of the sample (N,), Å²/s."""
+        return np.maximum(_power_law(self.time, *self.vector[3:6]), 0.0)
+
+    @property
+    def velocity(self) -> Array:
+        """Velocity (N,), Å/s; infinite at t = 0 where β is negative."""
+        return _power_law(self.time, *self.vector[6:9])
 
 
 def _power_law(time: Array, amplitude: float, exponent: float, offset: float) -> Array:
@@ -88,7 +101,8 @@ def dynamics(
     ConfigError
         For a bad time axis, or an exponent that makes an integral diverge at t = 0.
     """
-    p = as_vector(parameters).tolist()
+    vector = as_vector(parameters)
+    p = vector.tolist()
     time = np.asarray(time, dtype=np.float64)
     check_time(time)
     c_ref, c_ref_gradient = transport_integral(time, p[0], p[1], p[2], "ref")
@@ -97,14 +111,11 @@ def dynamics(
     s, fraction_gradient = fraction(time, p[9], p[10], p[11], p[12])
     return Dynamics(
         time=time,
-        j_ref=np.maximum(_power_law(time, p[0], p[1], p[2]), 0.0),
-        j_sample=np.maximum(_power_law(time, p[3], p[4], p[5]), 0.0),
-        velocity=_power_law(time, p[6], p[7], p[8]),
+        vector=vector,
         fraction=s,
         c_ref=c_ref,
         c_sample=c_sample,
         displacement=displacement,
-        phi0=p[13],
         c_ref_gradient=c_ref_gradient,
         c_sample_gradient=c_sample_gradient,
         displacement_gradient=displacement_gradient,

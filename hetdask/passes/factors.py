@@ -1,43 +1,92 @@
-"""The model of one angle as per-frame factors, ready for the kernels."""
+"""The model as per-frame factors, ready for the kernels: what all angles share, and what each adds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import Dynamics
-from hetdask_kernels import LANES, STEEP_RANGE, couplings, frame_factors, frame_slopes
+from hetdask_kernels import (
+    LANES,
+    STEEP_RANGE,
+    block_factors,
+    frame_gains,
+    frame_steps,
+    polynomial_blocks,
+    polynomials,
+    project,
+)
 
 Array = NDArray[np.float64]
 
-COMPOSITION = range(9, 13)
-"""Indices of f0..f3."""
+LANE: Final = np.array([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 11])
+"""Lane of each parameter, see `hetdask_kernels.GROUPS`; phi0 belongs to the flow."""
+
+SMOOTH: Final = 1e-11
+"""Relative size of coefficients that may be left out."""
+
+GENTLE: Final = 5.0
+"""Largest exponent across a block on the diagonal whose compressed sums keep their digits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesFactors:
+    """What all angles of a series share for one parameter vector, at L = n_blocks·block frames.
+
+    Attributes
+    ----------
+    dynamics : Dynamics
+        At all L frames, those beyond the end included.
+    block : int
+        Frames in a block.
+    amplitude : (L, 6) float64
+        r²/n, s²/n, √2 rs/n and their derivatives with respect to s.
+    gain : (L, LANES) float64
+        Derivatives of integrals and fraction with respect to the parameter of each lane.
+    probe : (L,) float64
+        One plus a sum of all gains, each scaled to at most 1 on its block: as rough as the roughest of them.
+    """
+
+    dynamics: Dynamics
+    block: int
+    amplitude: Array
+    gain: Array
+    probe: Array
+
+
+def series_factors(d: Dynamics, block: int) -> SeriesFactors:
+    """Amplitudes and gains of all frames."""
+    gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient)
+    return SeriesFactors(d, block, *frame_gains(d.fraction, d.displacement, *gradients, block))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AngleFactors:
-    """Factors of one angle for one parameter vector, padded to whole blocks (length L = n_blocks·tile).
+    """Factors of M angles for one parameter vector.
 
     Attributes
     ----------
-    tile : int
-        Frames in a block.
-    weight, valid, step, exponent, phase, to_last, from_first, left, right
-        See `hetdask_kernels.frame_factors`.
-    slope : (L, 4, LANES) float64
-        Derivative factors of the free parameters, see `hetdask_kernels.frame_slopes`.
-    sign : (LANES,) float64
-        1 for parameters of the composition, -1 for those of the dynamics.
-    steep : (n_blocks,) bool
-        Blocks across which an exponent changes by more than a float64 can hold.
+    series : SeriesFactors
+    keep : (M, L) float64
+        1 for frames that are data.
+    scale : (M, LANES) float64
+        What turns gains into derivatives at each angle.
+    step, exponent, phase
+        See `hetdask_kernels.frame_steps`.
+    to_last, from_first, left, right : (M, 4, L) float64
+        See `hetdask_kernels.block_factors`.
+    steep, gentle : (M, n_blocks) bool
+        Blocks across which an exponent changes by more than a float64 can hold, and by so little that factors of
+        both sides can be multiplied across the diagonal without loss.
     """
 
-    tile: int
-    weight: Array
-    valid: Array
+    series: SeriesFactors
+    keep: Array
+    scale: Array
     step: Array
     exponent: Array
     phase: Array
@@ -45,55 +94,73 @@ class AngleFactors:
     from_first: Array
     left: Array
     right: Array
-    slope: Array
-    sign: Array
     steep: NDArray[np.bool_]
-
-    def coupling(self, blocks: NDArray[np.int64]) -> Array:
-        """Decay between the blocks of each tile, (n, 4), see `hetdask_kernels.couplings`."""
-        return couplings(blocks, self.tile, self.exponent, self.phase, self.steep)
+    gentle: NDArray[np.bool_]
 
 
-def angle_factors(
-    d: Dynamics, phi: float, q: float, excluded: NDArray[np.bool_], tile: int, free: tuple[int, ...]
-) -> AngleFactors:
-    """Factors of one angle.
+def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray[np.bool_]) -> AngleFactors:
+    """Factors of M angles.
 
     Parameters
     ----------
-    d : Dynamics
-        Model at the N frames of the series.
-    phi, q : float
-        Azimuth in degrees and wavevector in 1/Å of the map.
-    excluded : (N,) bool
+    shared : SeriesFactors
+    phi, q : (M,) float64
+        Azimuths in degrees and wavevectors in 1/Å of the maps.
+    excluded : (M, N) bool
         Frames that are no data.
-    tile : int
-        Frames in a block.
-    free : tuple of int
-        Indices of the parameters whose derivatives are wanted.
     """
-    kappa, kappa_slope = (float(x[0]) for x in flow_wavevector(d.phi0, np.array([phi]), np.array([q])))
-    keep = (~excluded).astype(np.float64)
-    factors = frame_factors(d.c_ref, d.c_sample, d.displacement, d.fraction, keep, q, kappa, tile)
-    weight, valid, step, exponent, phase, to_last, from_first, left, right = factors
-    first = np.arange(0, valid.size, tile)
-    slope, sign = np.zeros((valid.size if not free else 0, 4, LANES)), np.full(LANES, -1.0)
-    if free:
-        gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient)
-        slope = frame_slopes(weight, d.fraction, keep, d.displacement, gradients, q, kappa, kappa_slope, np.array(free))
-        sign[: len(free)] = [1.0 if k in COMPOSITION else -1.0 for k in free]
+    d, size = shared.dynamics, shared.block
+    kappa, kappa_slope = flow_wavevector(d.phi0, phi, q)
+    keep = np.zeros((phi.size, d.time.size))
+    keep[:, : excluded.shape[1]] = ~excluded
+    scale = np.ones((phi.size, LANES))
+    scale[:, :8], scale[:, 8:11], scale[:, 11] = (q * q)[:, None], kappa[:, None], kappa_slope
+    step, exponent, phase = frame_steps(d.c_ref, d.c_sample, d.displacement, q, kappa)
+    change = (exponent[:, :, size - 1 :: size] - exponent[:, :, ::size]).max(axis=1)
     return AngleFactors(
-        tile=tile,
-        weight=weight,
-        valid=valid,
-        step=step,
-        exponent=exponent,
-        phase=phase,
-        to_last=to_last,
-        from_first=from_first,
-        left=left,
-        right=right,
-        slope=slope,
-        sign=sign,
-        steep=np.any(exponent[:, first + tile - 1] - exponent[:, first] > STEEP_RANGE, axis=0),
+        shared,
+        keep,
+        scale,
+        step,
+        exponent,
+        phase,
+        *block_factors(step, shared.amplitude, size),
+        steep=change > STEEP_RANGE,
+        gentle=change <= GENTLE,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompressedFactors:
+    """Factors of M angles as polynomials, block by block.
+
+    Attributes
+    ----------
+    basis : (block, d) float64
+    left, right : (M, 4, n_blocks·d) float64
+        Coefficients.
+    smooth : (M, n_blocks) bool
+        Blocks on which they describe the factors, and their products with the gains, to rounding.
+    """
+
+    basis: Array
+    left: Array
+    right: Array
+    smooth: NDArray[np.bool_]
+
+
+def compressed_factors(factors: AngleFactors, degrees: int) -> CompressedFactors:
+    """Project the factors on polynomials, and find out where these hold them and their products with the gains.
+
+    Without any polynomials (`degrees` 0) no block is smooth.
+    """
+    basis = polynomials(factors.series.block)[:, :degrees]
+    m, n_blocks = factors.steep.shape
+    smooth = np.zeros((m, n_blocks), dtype=np.bool_)
+    if degrees == 0:
+        nothing = np.zeros((m, 4, 0))
+        return CompressedFactors(basis, nothing, nothing, smooth)
+    # The left factors decay where the right ones grow: both need the same polynomials.
+    probed = project(factors.right * factors.series.probe, basis)
+    polynomial_blocks(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, smooth)
+    return CompressedFactors(basis, project(factors.left, basis), project(factors.right, basis), smooth)

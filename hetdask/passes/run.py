@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
-from hetdask.passes.shard import Series, Shard, collect_tiles, evaluate_shard
+from hetdask.passes.shard import Shard, evaluate_shard
+from hetdask.passes.tiles import Series, collect_tiles
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -50,8 +51,8 @@ def series_of(store: Store) -> Series:
     )
 
 
-def load_shard(spec: ShardSpec) -> Shard:
-    """Read and prepare one shard, on the worker that will hold it.
+def load_shard(spec: ShardSpec, *, compress: bool = True) -> Shard:
+    """Read and prepare one shard, on the worker that will hold it; compressed only if several passes will use it.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def load_shard(spec: ShardSpec) -> Shard:
     series = series_of(store)
     count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
     angles = tuple(
-        collect_tiles(series, angle, (entry[1:] for entry in group), count)
+        collect_tiles(series, angle, (entry[1:] for entry in group), count, compress=compress)
         for angle, group in groupby(store.iter_shard(spec), itemgetter(0))
     )
     first = spec.rows[0] == 0 and spec.columns[0] == 0
@@ -71,7 +72,7 @@ def load_shard(spec: ShardSpec) -> Shard:
 
 def evaluate(source: Shard | ShardSpec, request: PassRequest) -> dict[int, Array]:
     """Task of a pass: sums over one shard, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
-    shard = load_shard(source) if isinstance(source, ShardSpec) else source
+    shard = load_shard(source, compress=False) if isinstance(source, ShardSpec) else source
     return evaluate_shard(shard, np.array(request.vector), request.free)
 
 

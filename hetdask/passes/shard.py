@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,73 +11,32 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from hetdask.errors import DataError
-from hetdask.model.dynamics import Dynamics, dynamics
-from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask_kernels import contract_tiles, model_gram, prepare_tile, slope_products, weighted_gram
+from hetdask.model.dynamics import dynamics
+from hetdask.passes.factors import (
+    LANE,
+    AngleFactors,
+    CompressedFactors,
+    SeriesFactors,
+    angle_factors,
+    compressed_factors,
+    series_factors,
+)
+from hetdask.passes.tiles import AngleTiles, Series
+from hetdask_kernels import (
+    COMPRESSED,
+    FIRST_ROW,
+    LANES,
+    contract_panels,
+    contract_steep_tiles,
+    contract_tiles,
+    data_products,
+    expand,
+    model_gram,
+    model_sums,
+    weighted_gram,
+)
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """What the model needs to know of a data set.
-
-    Attributes
-    ----------
-    phi : (n_phi,) float64
-        Degrees.
-    q : (n_phi,) float64
-        1/Å.
-    time : (N,) float64
-        s.
-    excluded : (n_phi, N) bool
-        Frames that are no data.
-    baseline : (n_phi,) float64
-        Subtracted from the data before summing; each exactly a float32.
-    tile : int
-        Frames in a block.
-    """
-
-    phi: Array
-    q: Array
-    time: Array
-    excluded: NDArray[np.bool_]
-    baseline: Array
-    tile: int
-
-    @property
-    def n_phi(self) -> int:
-        """Number of maps."""
-        return int(self.phi.size)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AngleTiles:
-    """Tiles of one angle, filled with the baseline where a pixel is no data.
-
-    Attributes
-    ----------
-    angle : int
-    blocks : (n, 2) int64
-        Row and column block of each tile.
-    tiles : (n, size, size) float32
-    missing : dict of int to (size, size) bool
-        For tiles with single missing pixels between valid frames: where they are.
-    total, square : float
-        Σe and Σe² of the centred pixels.
-    """
-
-    angle: int
-    blocks: NDArray[np.int64]
-    tiles: NDArray[np.float32]
-    missing: dict[int, NDArray[np.bool_]]
-    total: float
-    square: float
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.tiles.nbytes + sum(mask.nbytes for mask in self.missing.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,95 +67,70 @@ def _sizeof_shard(shard: Shard) -> int:
     return shard.nbytes + 4096
 
 
-def missing_pixels(
-    finite: NDArray[np.bool_], row: int, column: int, excluded: NDArray[np.bool_], size: int
-) -> NDArray[np.bool_]:
-    """Pixels of a tile that lie above the diagonal, between valid frames, and are no data."""
-    n = excluded.size
-    rows, columns = row * size + np.arange(size), column * size + np.arange(size)
-    valid = np.zeros((size, size), dtype=np.bool_)
-    inside = np.ix_(rows < n, columns < n)
-    valid[inside] = ~excluded[rows[rows < n], None] & ~excluded[None, columns[columns < n]]
-    return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
-
-
-def collect_tiles(
-    series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]], count: int
-) -> AngleTiles:
-    """Prepare the tiles of one angle, one after the other.
-
-    Parameters
-    ----------
-    series : Series
-    angle : int
-    tiles : iterable of (row block, column block, (size, size) float32)
-        NaN where a pixel is no data. Copied.
-    count : int
-        Number of tiles.
-    """
-    size = series.tile
-    stack = np.empty((count, size, size), dtype=np.float32)
-    blocks = np.empty((count, 2), dtype=np.int64)
-    missing: dict[int, NDArray[np.bool_]] = {}
-    total = square = 0.0
-    baseline = float(series.baseline[angle])
-    for k, (row, column, tile) in enumerate(tiles):
-        stack[k], blocks[k] = tile, (row, column)
-        found, tile_total, tile_square = prepare_tile(stack[k], baseline)
-        total += tile_total
-        square += tile_square
-        if found != _full_count(series.excluded[angle], row, column, size):
-            gaps = missing_pixels(np.isfinite(tile), row, column, series.excluded[angle], size)
-            missing[k] = gaps
-    return AngleTiles(angle, blocks, stack, missing, total, square)
-
-
-def _full_count(excluded: NDArray[np.bool_], row: int, column: int, size: int) -> int:
-    """Pixels that a tile holds if none is missing."""
-    rows = int(np.count_nonzero(~excluded[row * size : (row + 1) * size]))
-    if row == column:
-        return rows * (rows - 1) // 2
-    return rows * int(np.count_nonzero(~excluded[column * size : (column + 1) * size]))
-
-
 @lru_cache(maxsize=2)
-def _dynamics(vector: bytes, time: bytes) -> Dynamics:
-    """Dynamics at the frames, kept for the other shards of the same pass in this process."""
-    return dynamics(np.frombuffer(vector), np.frombuffer(time))
+def _series_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
+    """Factors at the frames, kept for the other shards of the same pass in this process."""
+    return series_factors(dynamics(np.frombuffer(vector), np.frombuffer(time)), block)
 
 
-def _complex_product(a: Array, b: Array) -> Array:
-    """Product of factors (4, ...) whose last two rows are real and imaginary part."""
-    return np.stack([a[0] * b[0], a[1] * b[1], a[2] * b[2] - a[3] * b[3], a[2] * b[3] + a[3] * b[2]])
+def _data_sums(factors: AngleFactors, held: Mapping[int, AngleTiles], series: Series, both: bool) -> Array:
+    """Sums of e·(g, D) over the tiles, (M, LANES + 1), before scaling; those of D are right only with `both`.
+
+    Row and column sums of compressed tiles are right in their products with smooth functions, which is all that is
+    asked of them.
+    """
+    shared = factors.series
+    degrees = max((tiles.degrees for tiles in held.values()), default=0)
+    few = compressed_factors(factors, degrees)
+    rows, columns = np.zeros((2, *factors.left.shape))
+    few_rows, few_columns = np.zeros((2, *few.left.shape))
+    out = np.zeros((rows.shape[0], LANES + 1))
+    for m, tiles in held.items():
+        left, right, few_left, few_right = factors.left[m], factors.right[m], few.left[m], few.right[m]
+        which = (few.smooth[m], few.smooth[m] & factors.gentle[m], factors.steep[m])
+        place = (factors.exponent[m], factors.phase[m])
+        baseline = float(series.baseline[tiles.angle])
+        contract_tiles(tiles.tiles, tiles.blocks, baseline, both, left, right, *which, *place, rows[m], columns[m])
+        if degrees:
+            size = shared.block
+            compressed, first_row = (tiles.compressed, tiles.panels), (tiles.first_row, tiles.first_panels)
+            sums = (few_rows[m], few_columns[m])
+            contract_panels(
+                *compressed, degrees, degrees, COMPRESSED, both, few_left, few_right, *which, size, *place, *sums
+            )
+            sums = (rows[m], few_columns[m])
+            contract_panels(*first_row, size, degrees, FIRST_ROW, both, left, few_right, *which, size, *place, *sums)
+    if degrees:
+        rows += expand(few_rows, few.basis)
+        columns += expand(few_columns, few.basis)
+    for m, tiles in held.items():
+        data_products(
+            rows[m], columns[m], factors.to_last[m], factors.from_first[m], shared.amplitude, shared.gain, out[m]
+        )
+        if factors.steep[m].any():
+            out[m] += _steep_sums(factors, few, m, tiles, float(series.baseline[tiles.angle]))
+    return out
 
 
-def _data_sums(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free: int) -> Array:
-    """Sums of e·(g, D_1..D_p) over the tiles, (p + 1,)."""
-    rows, columns, extra = contract_tiles(
-        tiles.tiles,
-        tiles.blocks,
-        baseline,
-        factors.left,
-        factors.right,
-        factors.coupling(tiles.blocks),
-        factors.steep,
-        factors.weight,
-        factors.step,
-        n_free > 0,
-    )
-    rows = _complex_product(rows, factors.to_last) + extra[0]
-    model = np.array([np.sum(factors.weight * rows[:3])])
-    if n_free == 0:
-        return model
-    columns = _complex_product(columns, factors.from_first) + extra[1]
-    return np.concatenate([model, slope_products(rows, columns, factors.slope, factors.sign)[:n_free]])
+def _steep_sums(factors: AngleFactors, few: CompressedFactors, m: int, tiles: AngleTiles, baseline: float) -> Array:
+    """What the steep tiles on the diagonal add to the sums of e·(g, D), (LANES + 1,)."""
+    shared, smooth = factors.series, few.smooth[m]
+    rows, columns = np.zeros((2, *factors.left[m].shape))
+    contract_steep_tiles(
+        tiles.tiles, tiles.blocks, baseline, smooth, smooth & factors.gentle[m], factors.steep[m],
+        shared.amplitude, factors.step[m], rows, columns,
+    )  # fmt: skip
+    complete = np.ones_like(rows)
+    complete[3] = 0.0
+    out = np.zeros(LANES + 1)
+    data_products(rows, columns, complete, complete, shared.amplitude, shared.gain, out)
+    return out
 
 
-def _missing_gram(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_free: int) -> Array:
-    """Gram matrix over the missing pixels, (p + 3, p + 3); the data count as 0 there."""
-    gram = np.zeros((n_free + 3, n_free + 3))
-    coupling = factors.coupling(tiles.blocks)
-    size = factors.tile
+def _missing_gram(factors: AngleFactors, m: int, tiles: AngleTiles, baseline: float) -> Array:
+    """Gram matrix over the missing pixels, (LANES + 3, LANES + 3), before scaling; the data count as 0 there."""
+    gram = np.zeros((LANES + 3, LANES + 3))
+    size, series = factors.series.block, factors.series
     for k, mask in tiles.missing.items():
         row, column = (int(b) for b in tiles.blocks[k])
         r = slice(row * size, (row + 1) * size)
@@ -205,17 +139,19 @@ def _missing_gram(factors: AngleFactors, tiles: AngleTiles, baseline: float, n_f
             tiles.tiles[k],
             mask,
             row == column,
-            bool(row == column and factors.steep[row]),
+            bool(row == column and factors.steep[m, row]),
             baseline,
-            np.ascontiguousarray(factors.to_last[:, r]),
-            np.ascontiguousarray(factors.from_first[:, c]),
-            coupling[k],
-            np.ascontiguousarray(factors.step[:, c]),
-            np.ascontiguousarray(factors.weight[:, r]),
-            np.ascontiguousarray(factors.weight[:, c]),
-            factors.slope[r],
-            factors.slope[c],
-            factors.sign,
+            factors.exponent[m],
+            factors.phase[m],
+            row,
+            column,
+            np.ascontiguousarray(factors.to_last[m, :, r]),
+            np.ascontiguousarray(factors.from_first[m, :, c]),
+            factors.step[m, c],
+            series.amplitude[r],
+            series.amplitude[c],
+            series.gain[r],
+            series.gain[c],
             gram,
         )
     return gram
@@ -243,27 +179,35 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         If the sums are not finite.
     """
     series = shard.series
-    d = _dynamics(vector.tobytes(), series.time.tobytes())
-    p = len(free)
-    held = {tiles.angle: tiles for tiles in shard.angles}
-    sums: dict[int, Array] = {}
-    for angle in sorted(held.keys() | set(shard.owned)):
-        factors = angle_factors(
-            d, float(series.phi[angle]), float(series.q[angle]), series.excluded[angle], series.tile, free
-        )
-        gram = np.zeros((p + 3, p + 3))
+    shared = _series_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
+    by_angle = {tiles.angle: tiles for tiles in shard.angles}
+    angles = sorted(by_angle.keys() | set(shard.owned))
+    factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
+    held = {m: by_angle[angle] for m, angle in enumerate(angles) if angle in by_angle}
+    grams = np.zeros((len(angles), LANES + 3, LANES + 3))
+    for m, angle in enumerate(angles):
         if angle in shard.owned:
-            gram[:-1, :-1] = model_gram(factors.step, factors.weight, factors.valid, factors.slope, factors.sign, p)
-        if angle in held:
-            baseline = float(series.baseline[angle])
-            tiles = held[angle]
-            if tiles.missing:
-                gram -= _missing_gram(factors, tiles, baseline, p)
-            products = np.concatenate([[tiles.total], _data_sums(factors, tiles, baseline, p)])
-            gram[-1, :-1] += products
-            gram[:-1, -1] += products
-            gram[-1, -1] += tiles.square
-        if not np.all(np.isfinite(gram)):
-            raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
-        sums[angle] = gram
-    return sums
+            model, gram = (factors.step[m], shared.amplitude, factors.keep[m]), grams[m, :-1, :-1]
+            if free:
+                model_gram(*model, shared.gain, gram)
+            else:
+                model_sums(*model, gram)
+    products = _data_sums(factors, held, series, bool(free))
+    for m, tiles in held.items():
+        if tiles.missing:
+            grams[m] -= _missing_gram(factors, m, tiles, float(series.baseline[tiles.angle]))
+        grams[m, -1, 1:-1] += products[m]
+        grams[m, 1:-1, -1] += products[m]
+        grams[m, -1, 0] += tiles.total
+        grams[m, 0, -1] += tiles.total
+        grams[m, -1, -1] += tiles.square
+    scale = np.ones((len(angles), LANES + 3))
+    scale[:, 2:-1] = factors.scale
+    grams *= scale[:, :, None] * scale[:, None, :]
+    # Of (1, g, one derivative in each lane, e).
+    chosen = np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
+    grams = grams[:, chosen[:, None], chosen]
+    if not np.all(np.isfinite(grams)):
+        angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]
+        raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
+    return dict(zip(angles, grams, strict=True))

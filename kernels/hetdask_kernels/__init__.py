@@ -3,24 +3,42 @@
 No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetdask.model` that tests compare it with.
 """
 
-from hetdask_kernels._jit import LANES
-from hetdask_kernels.contract import contract_tiles, slope_products
-from hetdask_kernels.factors import STEEP_RANGE, couplings, frame_factors, frame_slopes
+from hetdask_kernels._jit import GROUPS, LANES
+from hetdask_kernels.compress import expand, polynomial_blocks, polynomials, project
+from hetdask_kernels.contract import (
+    COMPRESSED,
+    FIRST_ROW,
+    contract_panels,
+    contract_steep_tiles,
+    contract_tiles,
+    data_products,
+)
+from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import weighted_gram
 from hetdask_kernels.prepare import prepare_tile
-from hetdask_kernels.separable import model_gram
+from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.warmup import warmup_numba_kernels
 
 __all__ = [
+    "COMPRESSED",
+    "FIRST_ROW",
+    "GROUPS",
     "LANES",
     "STEEP_RANGE",
+    "block_factors",
+    "contract_panels",
+    "contract_steep_tiles",
     "contract_tiles",
-    "couplings",
-    "frame_factors",
-    "frame_slopes",
+    "data_products",
+    "expand",
+    "frame_gains",
+    "frame_steps",
     "model_gram",
+    "model_sums",
+    "polynomial_blocks",
+    "polynomials",
     "prepare_tile",
-    "slope_products",
+    "project",
     "warmup_numba_kernels",
     "weighted_gram",
 ]

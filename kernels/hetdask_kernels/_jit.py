@@ -1,4 +1,4 @@
-"""Compiler settings that every kernel shares."""
+"""Compiler settings that every kernel shares, and how derivatives are laid out."""
 
 from __future__ import annotations
 
@@ -10,5 +10,16 @@ JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "nump
 REORDER: Final = {"reassoc", "contract", "nsz"}
 """Lets sums be vectorised. Not full fast-math: NaN and infinity keep their meaning."""
 
+GROUPS: Final = ("reference", "sample", "flow", "composition")
+"""Parameters of a group differ only in a gain u_k of each frame: D_k = u_k(i)·G_g(i, j) ± u_k(j)·G'_g(i, j).
+
+With the terms T1, T2, T3c, T3s of the model and the amplitudes w and their derivatives w' with respect to the fraction,
+
+    reference    G = T1 + ½ T3c     minus   gain dC_ref/dθ, scale q²
+    sample       G = T2 + ½ T3c     minus   gain dC_sample/dθ, scale q²
+    flow         G = T3s            minus   gain dV/dθ, scale κ; and V itself with dκ/dφ0
+    composition  G = Σ w'_c(i) w_c(j) E_c, G' = Σ w_c(i) w'_c(j) E_c   plus   gain ds/dθ, scale 1
+"""
+
 LANES: Final = 16
-"""Parameters that the kernels carry side by side: the 14 of the model, filled up to whole vector registers."""
+"""Derivatives that the kernels carry side by side, in vector registers: four for each group."""

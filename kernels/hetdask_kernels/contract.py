@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels.factors import block_coupling
 
 
 @njit(fastmath=REORDER, **JIT)
@@ -24,7 +24,7 @@ def contract_strip(tile, first, begin, baseline, left, row, right, column, row_s
 
     Parameters
     ----------
-    tile : (size, size) float32
+    tile : (rows, columns) float32 or float64
     first, begin : int
         First row of the strip, and first column that counts.
     baseline : float
@@ -33,13 +33,13 @@ def contract_strip(tile, first, begin, baseline, left, row, right, column, row_s
         Factors of all frames as rows and as columns.
     row, column : int
         First frame of the tile's rows and columns.
-    row_sums, column_sums : (4, size) float64
+    row_sums : (4, rows) float64
+    column_sums : (4, columns) float64
         Added to.
     both : bool
         Without it, only the row sums, in half the time.
     """
-    size = tile.shape[1]
-    width = size - begin
+    width = column_sums.shape[1] - begin
     for half in range(first, first + 8 if both else first, 4):
         x0, x1, x2, x3 = tile[half, begin:], tile[half + 1, begin:], tile[half + 2, begin:], tile[half + 3, begin:]
         i = row + half
@@ -52,10 +52,10 @@ def contract_strip(tile, first, begin, baseline, left, row, right, column, row_s
                 e2, e3 = np.float64(x2[j]) - baseline, np.float64(x3[j]) - baseline
                 out[j] += (e0 * a0 + e1 * a1) + (e2 * a2 + e3 * a3)
                 next_out[j] += (e0 * c0 + e1 * c1) + (e2 * c2 + e3 * c3)
-    b0 = right[0, column + begin : column + size]
-    b1 = right[1, column + begin : column + size]
-    b2 = right[2, column + begin : column + size]
-    b3 = right[3, column + begin : column + size]
+    b0 = right[0, column + begin : column + begin + width]
+    b1 = right[1, column + begin : column + begin + width]
+    b2 = right[2, column + begin : column + begin + width]
+    b3 = right[3, column + begin : column + begin + width]
     for i in range(first, first + 8, 2):
         x, y = tile[i, begin:], tile[i + 1, begin:]
         s0 = s1 = s2 = s3 = 0.0
@@ -97,24 +97,24 @@ def contract_tile(tile, diagonal, baseline, left, row, right, column, row_sums, 
 
     Parameters
     ----------
-    tile : (size, size) float32
-        Two-time correlation; `size` is a multiple of 8. Pixels that are no data equal `baseline`.
+    tile : (…, …) float32 or float64
+        Pixels that are no data equal `baseline`. Its first `rows` rows and `columns` columns are used.
     diagonal : bool
-        The tile lies on the diagonal: only pixels above it are used.
+        Only pixels above the diagonal of the tile are used.
     baseline : float
         Subtracted from every pixel, exactly, in float64.
-    left, right : (4, L) float64
-        Factors A of the frames as rows and B as columns; 0 beyond the last frame.
+    left, right : (4, …) float64
+        Factors A of the rows and B of the columns.
     row, column : int
-        First frame of the tile's rows and columns.
-    row_sums, column_sums : (4, size) float64
-        Overwritten: Σ_j e(i, j) B_r(j) and Σ_i e(i, j) A_r(i).
+        Where those of this tile begin.
+    row_sums, column_sums : (4, rows), (4, columns) float64
+        Both sides multiples of 8. Overwritten: Σ_j e(i, j) B_r(j) and Σ_i e(i, j) A_r(i).
     both : bool
         Whether the column sums are wanted; they are not complete without.
     """
     row_sums[:] = 0.0
     column_sums[:] = 0.0
-    for first in range(0, tile.shape[0], 8):
+    for first in range(0, row_sums.shape[1], 8):
         begin = 0
         if diagonal:
             contract_corner(tile, first, baseline, left, row, right, column, row_sums, column_sums)
@@ -123,7 +123,7 @@ def contract_tile(tile, diagonal, baseline, left, row, right, column, row_sums, 
 
 
 @njit(**JIT)
-def contract_steep_diagonal(tile, baseline, weight, step, frame, row_sums, column_sums):  # type: ignore[no-untyped-def]
+def contract_steep_diagonal(tile, baseline, amplitude, step, frame, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract a diagonal tile over which the decays span more than a float64 can hold.
 
     The decays of each row follow from the frame-to-frame steps by multiplication, so no factor has to
@@ -133,43 +133,41 @@ def contract_steep_diagonal(tile, baseline, weight, step, frame, row_sums, colum
     ----------
     tile : (size, size) float32
     baseline : float
-    weight : (3, L) float64
-        Amplitudes of the three terms at every frame.
-    step : (4, L) float64
+    amplitude : (L, 6) float64
+        Amplitudes of the three terms at every frame come first.
+    step : (L, 4) float64
         e^-Δ of reference and sample, real and imaginary part of the cross term, from the frame before.
     frame : int
         First frame of the tile.
-    row_sums, column_sums : (4, size) float64
-        Overwritten: Σ_j e w_r(j) E_r(i, j) and Σ_i e w_r(i) E_r(i, j), with nothing left to multiply.
+    row_sums, column_sums : (4, L) float64
+        Added to: Σ_j e w_r(j) E_r(i, j) and Σ_i e w_r(i) E_r(i, j), with nothing left to multiply.
     """
     size = tile.shape[0]
-    row_sums[:] = 0.0
-    column_sums[:] = 0.0
     for i in range(size):
         ref = sample = cosine = 1.0
         sine = 0.0
         m = frame + i
         for j in range(i + 1, size):
             n = frame + j
-            ref *= step[0, n]
-            sample *= step[1, n]
-            cosine, sine = cosine * step[2, n] - sine * step[3, n], cosine * step[3, n] + sine * step[2, n]
+            ref *= step[n, 0]
+            sample *= step[n, 1]
+            cosine, sine = cosine * step[n, 2] - sine * step[n, 3], cosine * step[n, 3] + sine * step[n, 2]
             if ref < 1e-280 and sample < 1e-280:
                 break
             e = np.float64(tile[i, j]) - baseline
-            row_sums[0, i] += e * weight[0, n] * ref
-            row_sums[1, i] += e * weight[1, n] * sample
-            row_sums[2, i] += e * weight[2, n] * cosine
-            row_sums[3, i] += e * weight[2, n] * sine
-            column_sums[0, j] += e * weight[0, m] * ref
-            column_sums[1, j] += e * weight[1, m] * sample
-            column_sums[2, j] += e * weight[2, m] * cosine
-            column_sums[3, j] += e * weight[2, m] * sine
+            row_sums[0, m] += e * amplitude[n, 0] * ref
+            row_sums[1, m] += e * amplitude[n, 1] * sample
+            row_sums[2, m] += e * amplitude[n, 2] * cosine
+            row_sums[3, m] += e * amplitude[n, 2] * sine
+            column_sums[0, n] += e * amplitude[m, 0] * ref
+            column_sums[1, n] += e * amplitude[m, 1] * sample
+            column_sums[2, n] += e * amplitude[m, 2] * cosine
+            column_sums[3, n] += e * amplitude[m, 2] * sine
 
 
 @njit(**JIT)
-def accumulate(raw, coupling, total, first):  # type: ignore[no-untyped-def]
-    """Add raw sums (4, size), multiplied by the coupling (4,) between two blocks, to total (4, L) from `first` on."""
+def _accumulate(raw, coupling, total, first):  # type: ignore[no-untyped-def]
+    """Add raw sums (4, size), multiplied by the coupling between two blocks, to total (4, ...) from `first` on."""
     for i in range(raw.shape[1]):
         n = first + i
         total[0, n] += coupling[0] * raw[0, i]
@@ -178,100 +176,160 @@ def accumulate(raw, coupling, total, first):  # type: ignore[no-untyped-def]
         total[3, n] += coupling[2] * raw[3, i] + coupling[3] * raw[2, i]
 
 
+PIXELS, COMPRESSED, FIRST_ROW, STEEP = 0, 1, 2, 3
+"""How a tile is contracted: by pixels, as polynomials of rows and columns, of columns only, by recurrence."""
+
+
 @njit(**JIT)
-def _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weight, step, both, rows, columns, extra):  # type: ignore[no-untyped-def]
-    size = tiles.shape[1]
-    row_sums, column_sums = np.empty((4, size)), np.empty((4, size))
-    for t in range(tiles.shape[0]):
-        row, column = blocks[t, 0] * size, blocks[t, 1] * size
-        if row == column and steep[blocks[t, 0]]:
-            contract_steep_diagonal(tiles[t], baseline, weight, step, row, row_sums, column_sums)
-            extra[0, :, row : row + size] += row_sums
-            extra[1, :, column : column + size] += column_sums
-        else:
-            contract_tile(tiles[t], row == column, baseline, left, row, right, column, row_sums, column_sums, both)
-            accumulate(row_sums, coupling[t], rows, row)
-            accumulate(column_sums, coupling[t], columns, column)
+def _path(row, column, smooth, gentle, steep):  # type: ignore[no-untyped-def]
+    if smooth[column]:
+        if row == column:
+            if gentle[row]:
+                return COMPRESSED
+        elif smooth[row]:
+            return COMPRESSED
+        elif row == 0:
+            return FIRST_ROW
+    return STEEP if row == column and steep[row] else PIXELS
 
 
-def contract_tiles(
-    tiles: NDArray[np.float32],
-    blocks: NDArray[np.int64],
-    baseline: float,
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
-    coupling: NDArray[np.float64],
-    steep: NDArray[np.bool_],
-    weight: NDArray[np.float64],
-    step: NDArray[np.float64],
-    both: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Contract tiles of one angle and add up their row and column sums.
+@njit(**JIT)
+def contract_tiles(  # type: ignore[no-untyped-def]
+    tiles, blocks, baseline, both, left, right, smooth, gentle, steep, exponent, phase, rows, columns
+):
+    """Contract the tiles of one angle that have to be taken pixel by pixel, and add up their row and column sums.
 
     Parameters
     ----------
     tiles : (n, size, size) float32
-        Tiles on or above the diagonal; pixels that are no data equal `baseline`.
+        On or above the diagonal; pixels that are no data equal `baseline`.
     blocks : (n, 2) int64
         Row and column block of each tile.
     baseline : float
         Centring value, exactly a float32.
-    left, right : (4, n_blocks·size) float64
-        Factors of all frames relative to the last (left) and first (right) frame of their block:
-        reference, sample, real and imaginary part of the cross term. 0 beyond the last frame.
-    coupling : (n, 4) float64
-        Decay from the last frame of the row block to the first frame of the column block.
-    steep : (n_blocks,) bool
-        Blocks whose diagonal tile goes to `contract_steep_diagonal`.
-    weight : (3, n_blocks·size) float64
-    step : (4, n_blocks·size) float64
     both : bool
         Whether the column sums are wanted, as for derivatives; without them it takes half the time.
-
-    Returns
-    -------
+    left, right : (4, n_blocks·size) float64
+        Factors of all frames relative to the last (left) and first (right) frame of their block: reference, sample,
+        real and imaginary part of the cross term.
+    smooth, gentle, steep : (n_blocks,) bool
+        Blocks left to `contract_panels`, those of them for which it serves on the diagonal too, and blocks left to
+        `contract_steep_tiles` there.
+    exponent, phase : (2, n_blocks·size), (n_blocks·size,) float64
+        As from `frame_steps`.
     rows, columns : (4, n_blocks·size) float64
-        Sums to be multiplied by the decay between each frame and the edge of its block.
-    extra : (2, 4, n_blocks·size) float64
-        Row and column sums of steep diagonal tiles, complete as they are.
+        Added to; still to be multiplied by the decay between each frame and the edge of its block.
     """
-    rows, columns = np.zeros_like(left), np.zeros_like(right)
-    extra = np.zeros((2, *left.shape))
-    _contract_tiles(tiles, blocks, baseline, left, right, coupling, steep, weight, step, both, rows, columns, extra)
-    return rows, columns, extra
+    size = tiles.shape[1]
+    row_sums, column_sums = np.empty((4, size)), np.empty((4, size))
+    for t in range(tiles.shape[0]):
+        row, column = blocks[t, 0], blocks[t, 1]
+        if _path(row, column, smooth, gentle, steep) == PIXELS:
+            coupling = block_coupling(row, column, size, exponent, phase)
+            i, j = row * size, column * size
+            contract_tile(tiles[t], row == column, baseline, left, i, right, j, row_sums, column_sums, both)
+            _accumulate(row_sums, coupling, rows, i)
+            _accumulate(column_sums, coupling, columns, j)
+
+
+@njit(**JIT)
+def contract_panels(  # type: ignore[no-untyped-def]
+    values, panels, height, degrees, path, both, left, right,
+    smooth, gentle, steep, size, exponent, phase, rows, columns,
+):  # fmt: skip
+    """Contract compressed tiles of one angle, whole rows of blocks at a time, and add up their row and column sums.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Matrices (height, count·degrees) one after the other: neighbouring tiles of a row of blocks side by side.
+    panels : (p, 3) int64
+        Row, first column and number of blocks of each.
+    height : int
+        Coefficients of the rows: `degrees`, or `size` if only the columns were compressed.
+    degrees : int
+        Polynomials per block.
+    path : int
+        `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
+    both : bool
+        Whether the column sums are wanted.
+    left : (4, n_blocks·height) float64
+    right : (4, n_blocks·degrees) float64
+        Factors, or their coefficients in the polynomials.
+    smooth, gentle, steep, exponent, phase
+        As in `contract_tiles`.
+    size : int
+        Frames in a block.
+    rows, columns : (4, n_blocks·height), (4, n_blocks·degrees) float64
+        Added to.
+    """
+    start = 0
+    for p in range(panels.shape[0]):
+        row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
+        width = count * degrees
+        matrix = values[start : start + height * width].reshape((height, width))
+        start += height * width
+        later, wanted = np.zeros((4, width)), False
+        for k in range(count):
+            if _path(row, first + k, smooth, gentle, steep) == path:
+                wanted = True
+                coupling = block_coupling(row, first + k, size, exponent, phase)
+                factors = right[:, (first + k) * degrees : (first + k + 1) * degrees]
+                _accumulate(factors, coupling, later, k * degrees)
+        if not wanted:
+            continue
+        rows[:, row * height : (row + 1) * height] += np.dot(matrix, later.T.copy()).T
+        if not both:
+            continue
+        sums = np.dot(left[:, row * height : (row + 1) * height].copy(), matrix)
+        for k in range(count):
+            if _path(row, first + k, smooth, gentle, steep) == path:
+                coupling = block_coupling(row, first + k, size, exponent, phase)
+                raw = sums[:, k * degrees : (k + 1) * degrees]
+                _accumulate(raw, coupling, columns, (first + k) * degrees)
+
+
+@njit(**JIT)
+def contract_steep_tiles(  # type: ignore[no-untyped-def]
+    tiles, blocks, baseline, smooth, gentle, steep, amplitude, step, rows, columns
+):
+    """Contract the tiles that `contract_tiles` leaves out; the sums (4, L) need no further decay."""
+    for t in range(tiles.shape[0]):
+        row, column = blocks[t, 0], blocks[t, 1]
+        if _path(row, column, smooth, gentle, steep) == STEEP:
+            contract_steep_diagonal(tiles[t], baseline, amplitude, step, row * tiles.shape[1], rows, columns)
 
 
 @njit(fastmath=REORDER, **JIT)
-def _slope_products(rows, columns, slope, sign, out):  # type: ignore[no-untyped-def]
-    for j in range(slope.shape[0]):
-        here = slope[j]
-        for c in range(4):
-            # Re[l U] = Re l Re U - Im l Im U, and the fourth row holds -Im l.
-            early, late = rows[c, j], columns[c, j]
-            for k in range(out.shape[0]):
-                out[k] += here[c, k] * (early + sign[k] * late)
-
-
-def slope_products(
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    sign: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Sums of e·D_k from complete row and column sums.
+def data_products(rows, columns, to_last, from_first, amplitude, gain, out):  # type: ignore[no-untyped-def]
+    """Add the sums of e·g and of e·D in each lane, still to be multiplied by its scale, to `out` (LANES + 1,).
 
     Parameters
     ----------
     rows, columns : (4, L) float64
-        Σ_j e w_c(j) E_c(i, j) for each earlier frame, Σ_i e w_c(i) E_c(i, j) for each later one.
-    slope : (L, 4, LANES) float64
-    sign : (LANES,) float64
+        Sums with the later frame for each earlier one and the other way round.
+    to_last, from_first : (4, L) float64
+        Decays by which they have to be multiplied.
+    amplitude : (L, 6) float64
+    gain : (L, LANES) float64
         As in `separable.model_gram`.
-
-    Returns
-    -------
-    (LANES,) float64
     """
-    out = np.zeros(slope.shape[2])
-    _slope_products(rows, columns, slope, sign, out)
-    return out
+    for j in range(amplitude.shape[0]):
+        r1, r2 = rows[0, j] * to_last[0, j], rows[1, j] * to_last[1, j]
+        rc = rows[2, j] * to_last[2, j] - rows[3, j] * to_last[3, j]
+        rs = rows[2, j] * to_last[3, j] + rows[3, j] * to_last[2, j]
+        c1, c2 = columns[0, j] * from_first[0, j], columns[1, j] * from_first[1, j]
+        cc = columns[2, j] * from_first[2, j] - columns[3, j] * from_first[3, j]
+        cs = columns[2, j] * from_first[3, j] + columns[3, j] * from_first[2, j]
+        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+        h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
+        out[0] += w1 * r1 + w2 * r2 + w3 * rc
+        cross = 0.5 * w3 * (rc - cc)
+        reference, sample, flow = w1 * (r1 - c1) + cross, w2 * (r2 - c2) + cross, w3 * (rs - cs)
+        composition = h1 * (r1 + c1) + h2 * (r2 + c2) + h3 * (rc + cc)
+        row = gain[j]
+        for k in range(1, 5):
+            out[k] += row[k - 1] * reference
+            out[4 + k] += row[3 + k] * sample
+            out[8 + k] += row[7 + k] * flow
+            out[12 + k] += row[11 + k] * composition

@@ -10,14 +10,23 @@ import numpy as np
 from numba import njit
 
 from hetdask_kernels._jit import JIT
+from hetdask_kernels.factors import block_coupling
+
+
+@njit(**JIT)
+def _add_outer(weight, x, gram):  # type: ignore[no-untyped-def]
+    for k in range(x.shape[0]):
+        scaled = weight * x[k]
+        for m in range(x.shape[0]):
+            gram[k, m] += scaled * x[m]
 
 
 @njit(**JIT)
 def weighted_gram(  # type: ignore[no-untyped-def]
-    tile, pixel_weight, diagonal, steep, baseline, decay_row, decay_column, coupling, step,
-    weight_row, weight_column, slope_row, slope_column, sign, gram,
+    tile, pixel_weight, diagonal, steep, baseline, exponent, phase, row, column, to_last, from_first,
+    step, amplitude_row, amplitude_column, gain_row, gain_column, gram,
 ):  # fmt: skip
-    """Add the weighted Gram matrix of (1, g, D_1..D_p, e) over the pixels of one tile.
+    """Add the weighted Gram matrix of (1, g, D, e) over the pixels of one tile.
 
     Parameters
     ----------
@@ -31,63 +40,55 @@ def weighted_gram(  # type: ignore[no-untyped-def]
         The decays of this diagonal tile follow from `step` alone, see `contract_steep_diagonal`.
     baseline : float
         Subtracted from the data.
-    decay_row, decay_column : (4, size) float64
-        Decay between each frame and the last (row) or first (column) frame of its block.
-    coupling : (4,) float64
-        Decay between these two frames.
-    step : (4, size) float64
-        Decay from the frame before; used where `steep`.
-    weight_row, weight_column : (3, size) float64
-        Amplitudes of the terms.
-    slope_row, slope_column : (size, 4, LANES) float64
-        Derivative factors at the rows and the columns, as in `separable.model_gram`.
-    sign : (LANES,) float64
-    gram : (p + 3, p + 3) float64
-        Symmetric; added to.
+    exponent, phase : (2, L), (L,) float64
+        As from `frame_steps`.
+    row, column : int
+        Block of the rows and of the columns.
+    to_last, from_first : (4, size) float64
+        Decay between each row and the last frame of its block, and between the first frame of its and each column.
+    step : (size, 4) float64
+        Decay from the frame before each column; used where `steep`.
+    amplitude_row, amplitude_column : (size, 6) float64
+    gain_row, gain_column : (size, LANES) float64
+        As in `separable.model_gram`.
+    gram : (LANES + 3, LANES + 3) float64
+        Symmetric; added to. The derivatives are still to be multiplied by the scale of their lane.
     """
-    p = gram.shape[0] - 3
-    x = np.empty(p + 3)
+    last = gram.shape[0] - 1
+    x = np.empty(last + 1)
+    early, late = np.empty(4), np.empty(4)
     size = tile.shape[0]
+    coupling = np.ones(4)
+    if not steep:
+        coupling[0], coupling[1], coupling[2], coupling[3] = block_coupling(row, column, size, exponent, phase)
     for i in range(size):
-        a = coupling[0] * decay_row[0, i]
-        b = coupling[1] * decay_row[1, i]
-        c = (coupling[2] + 1j * coupling[3]) * (decay_row[2, i] + 1j * decay_row[3, i])
+        a = coupling[0] * to_last[0, i]
+        b = coupling[1] * to_last[1, i]
+        c = (coupling[2] + 1j * coupling[3]) * (to_last[2, i] + 1j * to_last[3, i])
         if steep:
             a, b, c = 1.0, 1.0, 1.0 + 0.0j
         ref, sample, cross = a, b, c
+        u1, u2, u3 = amplitude_row[i, 0], amplitude_row[i, 1], amplitude_row[i, 2]
+        g1, g2, g3 = amplitude_row[i, 3], amplitude_row[i, 4], amplitude_row[i, 5]
         for j in range(i + 1 if diagonal else 0, size):
             if steep:
-                a, b, c = a * step[0, j], b * step[1, j], c * (step[2, j] + 1j * step[3, j])
+                a, b, c = a * step[j, 0], b * step[j, 1], c * (step[j, 2] + 1j * step[j, 3])
                 ref, sample, cross = a, b, c
             w = np.float64(pixel_weight[i, j])
             if w == 0.0:
                 continue
             if not steep:
-                ref = a * decay_column[0, j]
-                sample = b * decay_column[1, j]
-                cross = c * (decay_column[2, j] + 1j * decay_column[3, j])
-            x[0] = 1.0
-            x[1] = (
-                weight_row[0, i] * weight_column[0, j] * ref
-                + weight_row[1, i] * weight_column[1, j] * sample
-                + weight_row[2, i] * weight_column[2, j] * cross.real
-            )
-            v1, v2, v3 = ref * weight_column[0, j], sample * weight_column[1, j], weight_column[2, j]
-            u1, u2, u3 = ref * weight_row[0, i], sample * weight_row[1, i], weight_row[2, i]
-            early, late = slope_row[i], slope_column[j]
-            for k in range(p):
-                x[2 + k] = (
-                    early[0, k] * v1
-                    + early[1, k] * v2
-                    + v3 * (early[2, k] * cross.real + early[3, k] * cross.imag)
-                    + sign[k]
-                    * (late[0, k] * u1 + late[1, k] * u2 + u3 * (late[2, k] * cross.real + late[3, k] * cross.imag))
-                )
-            x[p + 2] = np.float64(tile[i, j]) - baseline
-            for k in range(p + 3):
-                scaled = w * x[k]
-                for m in range(k, p + 3):
-                    gram[k, m] += scaled * x[m]
-    for k in range(p + 3):
-        for m in range(k):
-            gram[k, m] = gram[m, k]
+                ref = a * from_first[0, j]
+                sample = b * from_first[1, j]
+                cross = c * (from_first[2, j] + 1j * from_first[3, j])
+            v1, v2, v3 = amplitude_column[j, 0], amplitude_column[j, 1], amplitude_column[j, 2]
+            h1, h2, h3 = amplitude_column[j, 3], amplitude_column[j, 4], amplitude_column[j, 5]
+            t1, t2, tc, ts = u1 * v1 * ref, u2 * v2 * sample, u3 * v3 * cross.real, u3 * v3 * cross.imag
+            early[0], early[1], early[2] = t1 + 0.5 * tc, t2 + 0.5 * tc, ts
+            late[0], late[1], late[2] = -early[0], -early[1], -ts
+            early[3] = g1 * v1 * ref + g2 * v2 * sample + g3 * v3 * cross.real
+            late[3] = u1 * h1 * ref + u2 * h2 * sample + u3 * h3 * cross.real
+            x[0], x[1], x[last] = 1.0, t1 + t2 + tc, np.float64(tile[i, j]) - baseline
+            for k in range(last - 2):
+                x[2 + k] = early[k // 4] * gain_row[i, k] + late[k // 4] * gain_column[j, k]
+            _add_outer(w, x, gram)

@@ -3,176 +3,293 @@
 The model and its derivatives are sums of separable terms whose decay from frame to frame is a number of
 modulus at most 1, so S(j) = step(j)·(S(j-1) + w(j-1)) adds up any product of two of them over all i < j.
 
-With y(i, j) = (1, w1 E1, w2 E2, w3 Re E3, w3 Im E3) at the earlier frame i, the sums over i of y yᵀ for every
-later frame (`prefix`), and the same from the other side (`suffix`), give everything but the terms in which a
-derivative at one frame meets a derivative at the other; those need one more recurrence per parameter.
+A derivative is D_k(i, j) = u_k(i)·G_g(i, j) ± u_k(j)·G'_g(i, j): a gain u_k of each frame times one of four
+functions that all parameters of a group g share (see `GROUPS`). With y = (w1 E1, w2 E2, w3 Re E3, w3 Im E3) each G
+is a linear form b_g·y, so all products of two derivatives follow from the sums of y yᵀ, plain and weighted with
+each gain. See `docs/model.md`, "Sums without data".
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, REORDER
 
-Array = NDArray[np.float64]
+BATCH: Final = 8
+"""Frames whose contributions to the Gram matrix are added at once, while it is in registers."""
 
 
 @njit(**JIT)
-def _pair_sums(step, weight, valid, backward, out):  # type: ignore[no-untyped-def]
-    """Write the (5, 5) matrices Σ y yᵀ over all earlier frames, or all later ones, to `out` (N, 5, 5)."""
-    n = step.shape[1]
-    s00 = s01 = s02 = s11 = s12 = s22 = sb = 0.0
-    c03 = c13 = c23 = c33 = 0.0 + 0.0j
+def _running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-untyped-def]
+    """Write Σ(1, y) and Σ y yᵀ over all earlier frames, or all later ones, to `out` (N, 15).
+
+    Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs.
+    """
+    n = step.shape[0]
+    s0 = s1 = s2 = s11 = s12 = s22 = same = 0.0
+    s3 = s13 = s23 = s33 = 0.0 + 0.0j
     for count in range(n):
         j = n - 1 - count if backward else count
         if count > 0:
             near = j + 1 if backward else j
             last = j + 1 if backward else j - 1
-            a, b, c = step[0, near], step[1, near], step[2, near] + 1j * step[3, near]
-            one, w1, w2, w3 = valid[last], weight[0, last], weight[1, last], weight[2, last]
-            s00 = s00 + one
-            s01 = a * (s01 + one * w1)
-            s02 = b * (s02 + one * w2)
-            c03 = c * (c03 + one * w3)
+            a, b, c = step[near, 0], step[near, 1], step[near, 2] + 1j * step[near, 3]
+            one = keep[last]
+            w1, w2, w3 = one * amplitude[last, 0], one * amplitude[last, 1], one * amplitude[last, 2]
+            s0 = s0 + one
+            s1 = a * (s1 + w1)
+            s2 = b * (s2 + w2)
+            s3 = c * (s3 + w3)
             s11 = a * a * (s11 + w1 * w1)
             s12 = a * b * (s12 + w1 * w2)
             s22 = b * b * (s22 + w2 * w2)
-            sb = a * b * (sb + w3 * w3)
-            c13 = a * c * (c13 + w1 * w3)
-            c23 = b * c * (c23 + w2 * w3)
-            c33 = c * c * (c33 + w3 * w3)
-        out[j, 0, 0] = s00
-        out[j, 0, 1] = out[j, 1, 0] = s01
-        out[j, 0, 2] = out[j, 2, 0] = s02
-        out[j, 0, 3] = out[j, 3, 0] = c03.real
-        out[j, 0, 4] = out[j, 4, 0] = c03.imag
-        out[j, 1, 1] = s11
-        out[j, 1, 2] = out[j, 2, 1] = s12
-        out[j, 2, 2] = s22
-        out[j, 1, 3] = out[j, 3, 1] = c13.real
-        out[j, 1, 4] = out[j, 4, 1] = c13.imag
-        out[j, 2, 3] = out[j, 3, 2] = c23.real
-        out[j, 2, 4] = out[j, 4, 2] = c23.imag
-        out[j, 3, 3] = 0.5 * (sb + c33.real)
-        out[j, 4, 4] = 0.5 * (sb - c33.real)
-        out[j, 3, 4] = out[j, 4, 3] = 0.5 * c33.imag
-
-
-@njit(**JIT)
-def _values(weight, valid, prefix, gram):  # type: ignore[no-untyped-def]
-    """Add the sums of 1, g and g² to the first two rows of `gram`."""
-    for j in range(weight.shape[1]):
-        w1, w2, w3 = weight[0, j], weight[1, j], weight[2, j]
-        y = prefix[j]
-        gram[0, 0] += valid[j] * y[0, 0]
-        gram[0, 1] += valid[j] * (w1 * y[0, 1] + w2 * y[0, 2] + w3 * y[0, 3])
-        for c in range(3):
-            for d in range(3):
-                gram[1, 1] += weight[c, j] * weight[d, j] * y[c + 1, d + 1]
+            same = a * b * (same + w3 * w3)
+            s13 = a * c * (s13 + w1 * w3)
+            s23 = b * c * (s23 + w2 * w3)
+            s33 = c * c * (s33 + w3 * w3)
+        row = out[j]
+        row[0], row[1], row[2], row[3], row[4] = s0, s1, s2, s3.real, s3.imag
+        row[5], row[6], row[7] = s11, s12, s22
+        row[8], row[9], row[10], row[11] = s13.real, s13.imag, s23.real, s23.imag
+        row[12], row[13], row[14] = 0.5 * (same + s33.real), 0.5 * (same - s33.real), 0.5 * s33.imag
 
 
 @njit(fastmath=REORDER, **JIT)
-def _slopes(step, weight, valid, slope, sign, prefix, suffix, linear, gram):  # type: ignore[no-untyped-def]
-    """Add the sums of D_k and g D_k to `linear` (2, LANES), and half of those of D_k D_m to `gram` (LANES, LANES).
-
-    All parameters advance together, one in each lane.
-    """
-    # Rows of the state: for c, d in (reference, sample) the sums of l_c w_d; then with the cross term, real and
-    # imaginary: l1 w3, l2 w3, l3 w1, l3 w2, l3 w3 with E3², and l3 w3 with |E3|².
-    state = np.zeros((16, LANES))
-    cross = np.zeros((4, LANES))
-    even, odd = np.zeros((4, LANES)), np.zeros((4, LANES))
-    for j in range(step.shape[1]):
-        a, b, re, im = step[0, j], step[1, j], step[2, j], step[3, j]
-        w1, w2, w3 = weight[0, j], weight[1, j], weight[2, j]
-        if j > 0:
-            last = slope[j - 1]
-            u1, u2, u3 = weight[0, j - 1], weight[1, j - 1], weight[2, j - 1]
-            aa, ab, bb = a * a, a * b, b * b
-            ar, ai, br, bi = a * re, a * im, b * re, b * im
-            cr, ci = re * re - im * im, 2.0 * re * im
-            for k in range(LANES):
-                l1, l2, lr, li = last[0, k], last[1, k], last[2, k], -last[3, k]
-                state[0, k] = aa * (state[0, k] + l1 * u1)
-                state[1, k] = ab * (state[1, k] + l1 * u2)
-                state[2, k] = ab * (state[2, k] + l2 * u1)
-                state[3, k] = bb * (state[3, k] + l2 * u2)
-                x, y = state[4, k] + l1 * u3, state[5, k]
-                state[4, k], state[5, k] = ar * x - ai * y, ar * y + ai * x
-                x, y = state[6, k] + l2 * u3, state[7, k]
-                state[6, k], state[7, k] = br * x - bi * y, br * y + bi * x
-                x, y = state[8, k] + lr * u1, state[9, k] + li * u1
-                state[8, k], state[9, k] = ar * x - ai * y, ar * y + ai * x
-                x, y = state[10, k] + lr * u2, state[11, k] + li * u2
-                state[10, k], state[11, k] = br * x - bi * y, br * y + bi * x
-                x, y = state[12, k] + lr * u3, state[13, k] + li * u3
-                state[12, k], state[13, k] = cr * x - ci * y, cr * y + ci * x
-                state[14, k] = ab * (state[14, k] + lr * u3)
-                state[15, k] = ab * (state[15, k] + li * u3)
-            for k in range(LANES):
-                cross[0, k] = w1 * state[0, k] + w2 * state[2, k] + w3 * state[8, k]
-                cross[1, k] = w1 * state[1, k] + w2 * state[3, k] + w3 * state[10, k]
-                cross[2, k] = w1 * state[4, k] + w2 * state[6, k] + 0.5 * w3 * (state[12, k] + state[14, k])
-                cross[3, k] = w1 * state[5, k] + w2 * state[7, k] + 0.5 * w3 * (state[13, k] - state[15, k])
-        here, before, after = slope[j], prefix[j], suffix[j]
-        for c in range(4):
-            p0, p1, p2, p3 = before[c + 1, 1], before[c + 1, 2], before[c + 1, 3], before[c + 1, 4]
-            q0, q1, q2, q3 = after[c + 1, 1], after[c + 1, 2], after[c + 1, 3], after[c + 1, 4]
-            early_one, late_one = valid[j] * after[0, c + 1], valid[j] * before[0, c + 1]
-            early_g, late_g = w1 * q0 + w2 * q1 + w3 * q2, w1 * p0 + w2 * p1 + w3 * p2
-            for k in range(LANES):
-                later = p0 * here[0, k] + p1 * here[1, k] + p2 * here[2, k] + p3 * here[3, k]
-                earlier = q0 * here[0, k] + q1 * here[1, k] + q2 * here[2, k] + q3 * here[3, k]
-                mixed = cross[c, k] + 0.5 * sign[k] * later
-                even[c, k] = 0.5 * earlier + mixed
-                odd[c, k] = 0.5 * earlier - mixed
-                linear[0, k] += here[c, k] * (early_one + sign[k] * late_one)
-                linear[1, k] += here[c, k] * (early_g + sign[k] * late_g)
-        for k in range(LANES):
-            h0, h1, h2, h3 = here[0, k], here[1, k], here[2, k], here[3, k]
-            side = even if sign[k] > 0.0 else odd
-            for m in range(LANES):
-                gram[k, m] += h0 * side[0, m] + h1 * side[1, m] + h2 * side[2, m] + h3 * side[3, m]
+def _values(amplitude, keep, early, gram):  # type: ignore[no-untyped-def]
+    """Sums of 1, g and g², from the sums over earlier frames."""
+    ones = first = second = 0.0
+    for j in range(keep.shape[0]):
+        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+        e = early[j]
+        ones += keep[j] * e[0]
+        first += keep[j] * (w1 * e[1] + w2 * e[2] + w3 * e[3])
+        square = w1 * w1 * e[5] + w2 * w2 * e[7] + w3 * w3 * e[12]
+        second += keep[j] * (square + 2.0 * (w1 * w2 * e[6] + w1 * w3 * e[8] + w2 * w3 * e[10]))
+    gram[0, 0], gram[0, 1], gram[1, 1] = ones, first, second
 
 
-def model_gram(step: Array, weight: Array, valid: Array, slope: Array, sign: Array, n_free: int) -> Array:
-    """Gram matrix of (1, g, D_1..D_p) over all pairs of frames i < j.
+@njit(fastmath=REORDER, **JIT)
+def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
+    """Sums of G_g, G_g·g and ½ G_g·G_h over the pairs of each frame with all others.
+
+    The signs are those of the derivatives: earlier frames count negative for reference, sample and flow.
 
     Parameters
     ----------
-    step : (4, N) float64
-        Decay from the frame before: reference, sample, real and imaginary part of the cross term.
-    weight : (3, N) float64
-        Amplitudes of the three terms, the third including √2; 0 at excluded frames.
-    valid : (N,) float64
-        1 for frames that are data, 0 for excluded ones.
-    slope : (N, 4, LANES) float64
-        Derivative factors l_ck of each parameter, one in each lane: c = 1, c = 2, and c = 3 as Re l and -Im l.
-        D_k = Re Σ_c [l_ck(i) w_c(j) ± w_c(i) l_ck(j)] E_c(i, j).
-    sign : (LANES,) float64
-        The sign in this formula: 1 for parameters of the composition, -1 for the dynamics.
-    n_free : int
-        Number p of lanes that are used.
-
-    Returns
-    -------
-    (p + 2, p + 2) float64
-        Symmetric.
+    amplitude : (N, 6)
+    keep : (N,)
+    early, late : (N, 15)
+        Of `_running_sums`.
+    linear : (N, 8)
+        Overwritten with the sums of G_g and of G_g·g; groups in the order of `GROUPS`.
+    pairs : (N, 16)
+        Overwritten with the sums of products, [g, h].
     """
-    n = step.shape[1]
-    gram = np.zeros((n_free + 2, n_free + 2))
-    prefix = np.empty((n, 5, 5))
-    _pair_sums(step, weight, valid, False, prefix)
-    _values(weight, valid, prefix, gram)
-    if n_free:
-        suffix = np.empty((n, 5, 5))
-        _pair_sums(step, weight, valid, True, suffix)
-        linear, half = np.zeros((2, LANES)), np.zeros((LANES, LANES))
-        _slopes(step, weight, valid, slope, sign, prefix, suffix, linear, half)
-        gram[:2, 2:] = linear[:, :n_free]
-        gram[2:, 2:] = (half + half.T)[:n_free, :n_free]
-    lower = np.tril_indices(n_free + 2, -1)
-    gram[lower] = gram.T[lower]
-    return gram
+    for j in range(amplitude.shape[0]):
+        a, b, row, out = early[j], late[j], linear[j], pairs[j]
+        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+        h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
+        half = 0.5 * w3
+        one = keep[j]
+        d1, d2, dc, ds = b[1] - a[1], b[2] - a[2], b[3] - a[3], b[4] - a[4]
+        row[0] = one * (w1 * d1 + half * dc)
+        row[1] = one * (w2 * d2 + half * dc)
+        row[2] = one * w3 * ds
+        row[3] = one * (h1 * (b[1] + a[1]) + h2 * (b[2] + a[2]) + h3 * (b[3] + a[3]))
+        # Differences of the second moments, contracted with the amplitudes (w1, w2, w3, 0) of the model ...
+        m11, m12, m22 = b[5] - a[5], b[6] - a[6], b[7] - a[7]
+        m1c, m1s, m2c, m2s = b[8] - a[8], b[9] - a[9], b[10] - a[10], b[11] - a[11]
+        mcc, mcs = b[12] - a[12], b[14] - a[14]
+        z1, z2 = w1 * m11 + w2 * m12 + w3 * m1c, w1 * m12 + w2 * m22 + w3 * m2c
+        zc, zs = w1 * m1c + w2 * m2c + w3 * mcc, w1 * m1s + w2 * m2s + w3 * mcs
+        row[4] = one * (w1 * z1 + half * zc)
+        row[5] = one * (w2 * z2 + half * zc)
+        row[6] = one * w3 * zs
+        # ... and with those of the composition, (h1, h2, h3, 0).
+        z1, z2 = h1 * m11 + h2 * m12 + h3 * m1c, h1 * m12 + h2 * m22 + h3 * m2c
+        zc, zs = h1 * m1c + h2 * m2c + h3 * mcc, h1 * m1s + h2 * m2s + h3 * mcs
+        one *= 0.5
+        out[3] = out[12] = one * (w1 * z1 + half * zc)
+        out[7] = out[13] = one * (w2 * z2 + half * zc)
+        out[11] = out[14] = one * w3 * zs
+        # Sums of the second moments, for groups of equal sign.
+        p11, p12, p22 = b[5] + a[5], b[6] + a[6], b[7] + a[7]
+        p1c, p1s, p2c, p2s = b[8] + a[8], b[9] + a[9], b[10] + a[10], b[11] + a[11]
+        pcc, pss, pcs = b[12] + a[12], b[13] + a[13], b[14] + a[14]
+        z1, z2 = h1 * p11 + h2 * p12 + h3 * p1c, h1 * p12 + h2 * p22 + h3 * p2c
+        zc = h1 * p1c + h2 * p2c + h3 * pcc
+        row[7] = 2.0 * one * (w1 * z1 + w2 * z2 + w3 * zc)
+        out[15] = one * (h1 * z1 + h2 * z2 + h3 * zc)
+        rc = half * (w1 * p1c + half * pcc)
+        out[0] = one * (w1 * (w1 * p11 + half * p1c) + rc)
+        out[1] = out[4] = one * (w2 * (w1 * p12 + half * p2c) + rc)
+        out[2] = out[8] = one * w3 * (w1 * p1s + half * pcs)
+        out[5] = one * (w2 * (w2 * p22 + half * p2c) + half * (w2 * p2c + half * pcc))
+        out[6] = out[9] = one * w3 * (w2 * p2s + half * pcs)
+        out[10] = one * w3 * w3 * pss
+
+
+@njit(fastmath=REORDER, **JIT)
+def _linear(gain, linear, gram):  # type: ignore[no-untyped-def]
+    """Add Σ D_k and Σ g D_k to the first two rows of `gram`."""
+    for j in range(gain.shape[0]):
+        for g in range(4):
+            one, model = linear[j, g], linear[j, g + 4]
+            for k in range(4 * g, 4 * g + 4):
+                gram[0, k + 2] += gain[j, k] * one
+                gram[1, k + 2] += gain[j, k] * model
+
+
+_BEFORE: Final = 15 * LANES
+_GROUPS: Final = _BEFORE + LANES
+_PRODUCTS: Final = _GROUPS + 4 * LANES
+_WORK: Final = _PRODUCTS + 4 * LANES
+"""Offsets in the working array of `_cross`: sums, gains of the frame before, membership of groups, products."""
+
+
+@njit(fastmath=REORDER, **JIT)
+def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram):  # type: ignore[no-untyped-def]
+    """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole.
+
+    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. For the
+    composition the earlier side is bent, so y yᵀ is not symmetric and has 15 entries: 11, 12, 21, 22, 1c, 1s,
+    c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part.
+
+    What the lanes write lies in one flat array at constant offsets, and their number comes in as an argument: the
+    compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them first.
+    """
+    n = step.shape[0]
+    work[:] = 0.0
+    for g in range(4):
+        for k in range(4 * g, 4 * g + 4):
+            work[_GROUPS + g * LANES + k] = 1.0
+    for first in range(0, n, BATCH):
+        count = min(BATCH, n - first)
+        for f in range(count):
+            j = first + f
+            i = max(j - 1, 0)
+            a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
+            aa, ab, bb = a * a, a * b, b * b
+            ar, ai, br, bi = a * re, a * im, b * re, b * im
+            cr, ci = re * re - im * im, 2.0 * re * im
+            one = keep[i] if j > 0 else 0.0
+            u1, u2, u3 = amplitude[i, 0], amplitude[i, 1], amplitude[i, 2]
+            t1, t2, t3 = one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5]
+            o1, o2, o3 = one * u1, one * u2, one * u3
+            w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+            h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
+            half = 0.5 * w3
+            q0, q1, q2, q3, q5, q6, q7 = (
+                pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
+            )  # fmt: skip
+            q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
+            row = gain[j]
+            for k in range(lanes):
+                ref, sample = work[_GROUPS + k], work[_GROUPS + LANES + k]
+                flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
+                u = work[_BEFORE + k]
+                straight = 1.0 - mixed
+                e1 = u * (o1 * straight + t1 * mixed)
+                e2 = u * (o2 * straight + t2 * mixed)
+                e3 = u * (o3 * straight + t3 * mixed)
+                s11 = aa * (work[k] + e1 * u1)
+                s12 = ab * (work[LANES + k] + e1 * u2)
+                s21 = ab * (work[2 * LANES + k] + e2 * u1)
+                s22 = bb * (work[3 * LANES + k] + e2 * u2)
+                x, z = work[4 * LANES + k] + e1 * u3, work[5 * LANES + k]
+                s1c, s1s = ar * x - ai * z, ar * z + ai * x
+                x, z = work[6 * LANES + k] + e3 * u1, work[7 * LANES + k]
+                sc1, ss1 = ar * x - ai * z, ar * z + ai * x
+                x, z = work[8 * LANES + k] + e2 * u3, work[9 * LANES + k]
+                s2c, s2s = br * x - bi * z, br * z + bi * x
+                x, z = work[10 * LANES + k] + e3 * u2, work[11 * LANES + k]
+                sc2, ss2 = br * x - bi * z, br * z + bi * x
+                same = ab * (work[12 * LANES + k] + e3 * u3)
+                x, z = work[13 * LANES + k] + e3 * u3, work[14 * LANES + k]
+                s33, t33 = cr * x - ci * z, cr * z + ci * x
+                work[k], work[LANES + k], work[2 * LANES + k], work[3 * LANES + k] = s11, s12, s21, s22
+                work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
+                work[6 * LANES + k], work[7 * LANES + k] = sc1, ss1
+                work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
+                work[10 * LANES + k], work[11 * LANES + k] = sc2, ss2
+                work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
+                # Contract with the amplitudes of the lane's group at the later frame.
+                m1, m2 = w1 * (ref + mixed), w2 * (sample + mixed)
+                mc, ms = half * (ref + sample + 2.0 * mixed), w3 * flow
+                z1 = m1 * s11 + m2 * s21 + mc * sc1 + ms * ss1
+                z2 = m1 * s12 + m2 * s22 + mc * sc2 + ms * ss2
+                cc, ss, cs = 0.5 * (same + s33), 0.5 * (same - s33), 0.5 * t33
+                zc = m1 * s1c + m2 * s2c + mc * cc + ms * cs
+                zs = m1 * s1s + m2 * s2s + mc * cs + ms * ss
+                # Reference, sample and flow enter with a minus sign at the later frame.
+                here = row[k]
+                work[_BEFORE + k] = here
+                work[_PRODUCTS + k] = here * (ref * q0 + sample * q1 + flow * q2 + mixed * q3) - w1 * z1 - half * zc
+                work[_PRODUCTS + LANES + k] = (
+                    here * (ref * q1 + sample * q5 + flow * q6 + mixed * q7) - w2 * z2 - half * zc
+                )
+                work[_PRODUCTS + 2 * LANES + k] = here * (ref * q2 + sample * q6 + flow * q10 + mixed * q11) - w3 * zs
+                work[_PRODUCTS + 3 * LANES + k] = (
+                    here * (ref * q3 + sample * q7 + flow * q11 + mixed * q15) + h1 * z1 + h2 * z2 + h3 * zc
+                )
+            products[f * 4 * LANES : (f + 1) * 4 * LANES] = work[_PRODUCTS:_WORK]
+        for m in range(LANES):
+            out = half_gram[m]
+            for f in range(0, count, 4):
+                j = first + f
+                u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
+                u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
+                y = products[(4 * f + m // 4) * LANES :]
+                for k in range(lanes):
+                    out[k] += (u0 * y[k] + u1 * y[4 * LANES + k]) + (u2 * y[8 * LANES + k] + u3 * y[12 * LANES + k])
+
+
+@njit(**JIT)
+def model_sums(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
+    """Add Σ1, Σg and Σg² over all pairs of frames i < j to the first two rows and columns of `gram`.
+
+    Arguments as in `model_gram`.
+    """
+    early = np.empty((step.shape[0], 15))
+    _running_sums(step, amplitude, keep, False, early)
+    _values(amplitude, keep, early, gram)
+    gram[1, 0] = gram[0, 1]
+
+
+@njit(**JIT)
+def model_gram(step, amplitude, keep, gain, gram):  # type: ignore[no-untyped-def]
+    """Write the Gram matrix of (1, g, D) over all pairs of frames i < j, one derivative in each lane.
+
+    Parameters
+    ----------
+    step : (N, 4) float64
+        Decay from the frame before: reference, sample, real and imaginary part of the cross term. N is a multiple of 4.
+    amplitude : (N, 6) float64
+        Amplitudes w of the three terms, and their derivatives with respect to the fraction.
+    keep : (N,) float64
+        1 for frames that are data, 0 for excluded ones.
+    gain : (N, LANES) float64
+        Derivatives of the integrals and the fraction, see `hetdask_kernels.GROUPS`.
+    gram : (LANES + 2, LANES + 2) float64
+        Overwritten; the derivatives are still to be multiplied by the scale of their lane.
+    """
+    n = step.shape[0]
+    early, late = np.empty((n, 15)), np.empty((n, 15))
+    _running_sums(step, amplitude, keep, False, early)
+    _running_sums(step, amplitude, keep, True, late)
+    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
+    _group_sums(amplitude, keep, early, late, linear, pairs)
+    half = np.zeros((LANES, LANES))
+    _cross(step, amplitude, keep, gain, pairs, LANES, np.empty(_WORK), np.empty(BATCH * 4 * LANES), half)
+    gram[:] = 0.0
+    _values(amplitude, keep, early, gram)
+    _linear(gain, linear, gram)
+    for k in range(LANES):
+        for m in range(k, LANES):
+            gram[2 + k, 2 + m] = half[k, m] + half[m, k]
+    for k in range(LANES + 2):
+        for m in range(k):
+            gram[k, m] = gram[m, k]

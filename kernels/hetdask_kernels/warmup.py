@@ -8,51 +8,55 @@ from collections.abc import Callable
 import numpy as np
 
 from hetdask_kernels._jit import LANES
-from hetdask_kernels.contract import contract_tiles, slope_products
-from hetdask_kernels.factors import couplings, frame_factors, frame_slopes
+from hetdask_kernels.compress import polynomial_blocks
+from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
+from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import weighted_gram
 from hetdask_kernels.prepare import prepare_tile
-from hetdask_kernels.separable import model_gram
+from hetdask_kernels.separable import model_gram, model_sums
 
 _FRAMES = 16
-_FREE = 2
 
 
 def _calls() -> dict[str, Callable[[], object]]:
     """One call of every kernel on tiny arrays, by name."""
-    tile = np.zeros((_FRAMES, _FRAMES), dtype=np.float32)
-    row, factor, slope = np.ones(_FRAMES), np.ones((4, _FRAMES)), np.ones((_FRAMES, 4, LANES))
-    block, steep, sign = np.zeros((1, 2), dtype=np.int64), np.zeros(1, dtype=np.bool_), np.ones(LANES)
-    gradients = (np.ones((3, _FRAMES)), np.ones((3, _FRAMES)), np.ones((3, _FRAMES)), np.ones((4, _FRAMES)))
-    weight, coupling = factor[:3], np.ones((1, 4))
-    gram = np.zeros((_FREE + 3, _FREE + 3))
+    tile, mask = np.zeros((1, _FRAMES, _FRAMES), dtype=np.float32), np.zeros((_FRAMES, _FRAMES), dtype=np.bool_)
+    blocks, no = np.zeros((1, 2), dtype=np.int64), np.zeros(1, dtype=np.bool_)
+    keep, factor, step = np.ones(_FRAMES), np.ones((4, _FRAMES)), np.ones((_FRAMES, 4))
+    amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
+    which, place = (no, no, no), (factor[:2], keep)
+
+    def contract() -> None:
+        contract_tiles(tile, blocks, 0.0, True, factor, factor, *which, *place, factor.copy(), factor.copy())
+
+    def contract_compressed() -> None:
+        panels, all_of_it = np.array([[0, 0, 1]]), (~no, ~no, no)
+        values, sums = np.ones(_FRAMES * _FRAMES), (factor.copy(), factor.copy())
+        shape = (_FRAMES, _FRAMES, COMPRESSED, True)
+        contract_panels(values, panels, *shape, factor, factor, *all_of_it, _FRAMES, *place, *sums)
+
+    def contract_steep() -> None:
+        contract_steep_tiles(tile, blocks, 0.0, *which, amplitude, step, factor.copy(), factor.copy())
+
+    def missing() -> None:
+        weighted_gram(
+            tile[0], mask, False, False, 0.0, factor[:2], keep, 0, 0, factor, factor, step,
+            amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
+        )  # fmt: skip
+
     return {
-        "contract_tiles": lambda: contract_tiles(
-            tile[None], block, 0.0, factor, factor, coupling, steep, weight, factor, True
-        ),
-        "couplings": lambda: couplings(block, _FRAMES, factor[:2], row, steep),
-        "frame_factors": lambda: frame_factors(row, row, row, 0.5 * row, row, 1.0, 1.0, _FRAMES),
-        "frame_slopes": lambda: frame_slopes(weight, 0.5 * row, row, row, gradients, 1.0, 1.0, 1.0, np.arange(_FREE)),
-        "model_gram": lambda: model_gram(factor, weight, row, slope, sign, _FREE),
-        "prepare_tile": lambda: prepare_tile(tile.copy(), 0.0),
-        "slope_products": lambda: slope_products(factor, factor, slope, sign),
-        "weighted_gram": lambda: weighted_gram(
-            tile,
-            tile > 0.0,
-            False,
-            False,
-            0.0,
-            factor,
-            factor,
-            coupling[0],
-            factor,
-            weight,
-            weight,
-            slope,
-            slope,
-            sign,
-            gram,
-        ),
+        "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
+        "contract_panels": contract_compressed,
+        "contract_steep_tiles": contract_steep,
+        "contract_tiles": contract,
+        "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
+        "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
+        "frame_gains": lambda: frame_gains(keep, keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
+        "model_gram": lambda: model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
+        "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
+        "polynomial_blocks": lambda: polynomial_blocks(np.ones((1, 1, 1, 8)), 0.0, no[None].copy()),
+        "prepare_tile": lambda: prepare_tile(tile[0].copy(), 0.0),
+        "weighted_gram": missing,
     }
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hetdask.model import as_vector, correlation, correlation_gradient, dynamics, simulate_gaussian
-from hetdask.passes.factors import angle_factors
+from hetdask.passes.factors import LANE, angle_factors, compressed_factors, series_factors
 from hetdask.passes.normal import NormalSums, project
 from hetdask.passes.run import merge
-from hetdask.passes.shard import Series, Shard, collect_tiles, evaluate_shard
+from hetdask.passes.shard import Shard, evaluate_shard
+from hetdask.passes.tiles import Series, collect_tiles
 
 Q = 0.0054
 ALL = tuple(range(14))
@@ -81,12 +82,13 @@ def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.floa
     Where a derivative cancels (equal fractions, no flow) or missing pixels are taken off again, the rounding goes
     with what cancels.
     """
-    d = dynamics(vector, series.time)
+    shared = series_factors(dynamics(vector, series.padded_time), series.block)
     columns = np.sqrt(np.abs(np.einsum("mkk->mk", gram)))
     for m in range(series.n_phi):
         excluded = np.zeros_like(series.excluded[m])
-        factors = angle_factors(d, series.phi[m], series.q[m], excluded, series.tile, ALL)
-        largest = np.abs(factors.slope).max(axis=(0, 1))[:14]
+        factors = angle_factors(shared, series.phi[m : m + 1], series.q[m : m + 1], excluded[None])
+        slopes = np.abs(factors.scale * shared.gain[: series.time.size]).max(axis=0)
+        largest = slopes[LANE]
         columns[m, :2] += 1e-2 * series.time.size
         columns[m, 2:16] += 1e-2 * largest * series.time.size
     return columns[:, :, None] * columns[:, None, :]
@@ -134,6 +136,47 @@ def test_sums_agree_with_brute_force(
     found = merge(n_phi, 14, [evaluate_shard(shard, vector, ALL)]).gram
     assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
     np.testing.assert_array_equal(found[:, 0, 0], expected[:, 0, 0])
+
+
+def whole(maps: NDArray[np.float32], series: Series, compress: bool) -> Shard:
+    """All of a data set as one shard."""
+    tiles = [collect_tiles(series, m, t, len(t), compress=compress) for m, t in enumerate(tiled(maps, series))]
+    return Shard(series, tuple(tiles), tuple(range(series.n_phi)))
+
+
+@given(
+    parameters=parameter_sets,
+    n=st.integers(130, 520),
+    dt=st.sampled_from([0.003, 0.03, 0.3]),
+    seed=st.integers(0, 2**16),
+    gaps=st.booleans(),
+    free=st.sampled_from([ALL, (3, 6, 13), ()]),
+)
+@settings(max_examples=30, deadline=None)
+def test_compressed_tiles_give_the_same_sums(
+    parameters: dict[str, float], n: int, dt: float, seed: int, gaps: bool, free: tuple[int, ...]
+) -> None:
+    maps, series, vector = experiment(parameters, n, 2, 128, dt, seed, gaps)
+    expected = merge(2, len(free), [evaluate_shard(whole(maps, series, False), vector, free)]).gram
+    found = merge(2, len(free), [evaluate_shard(whole(maps, series, True), vector, free)]).gram
+    chosen = [0, 1, *(2 + k for k in free), 16]
+    full = merge(2, 14, [evaluate_shard(whole(maps, series, False), vector, ALL)]).gram
+    allowed = 1e-10 * magnitude(series, vector, full)[:, chosen][:, :, chosen]
+    assert np.all(np.abs(found - expected) <= allowed + 1e-30)
+
+
+def test_slow_factors_are_polynomials_and_rough_ones_are_not() -> None:
+    """Past the first block everything is compressed; a fraction that is clipped spoils its block, fast flow all."""
+    slow = {"D0_ref": 200.0, "alpha_ref": -0.3, "D0_sample": 20.0, "v0": 30.0, "beta": 0.2, "f0": 0.3, "f3": 0.1}
+    for change, expected in (
+        ({}, [False, True, True, True]),
+        ({"f0": 0.2, "f1": 0.05, "f3": 0.3}, [False, False, True, True]),
+        ({"v0": 5000.0}, [False, False, False, False]),
+    ):
+        _, series, vector = experiment({**slow, **change}, 512, 1, 128, 0.1, 1, False)
+        shared = series_factors(dynamics(vector, series.padded_time), series.block)
+        factors = angle_factors(shared, series.phi, series.q, series.excluded)
+        assert compressed_factors(factors, 48).smooth[0].tolist() == expected, change
 
 
 @given(parameters=parameter_sets, seed=st.integers(0, 2**16), gaps=st.booleans(), order=st.permutations(range(9)))

@@ -1,0 +1,228 @@
+"""Tiles of a map in memory, ready to be summed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask_kernels import polynomials, prepare_tile
+
+Array = NDArray[np.float64]
+
+USUAL_BLOCK: Final = 128
+"""Frames in a block: few enough for slow factors to be short polynomials, many enough for whole vector registers."""
+
+SMALLEST_BLOCK: Final = 64
+"""Below this, compressing gains nothing."""
+
+WIDEST_PANEL: Final = 16
+"""Blocks side by side in a matrix product: more would not be faster, and BLAS would start threads."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """What the model needs to know of a data set.
+
+    Attributes
+    ----------
+    phi : (n_phi,) float64
+        Degrees.
+    q : (n_phi,) float64
+        1/Å.
+    time : (N,) float64
+        s, equidistant.
+    excluded : (n_phi, N) bool
+        Frames that are no data.
+    baseline : (n_phi,) float64
+        Subtracted from the data before summing; each exactly a float32.
+    tile : int
+        Frames along a stored tile.
+    """
+
+    phi: Array
+    q: Array
+    time: Array
+    excluded: NDArray[np.bool_]
+    baseline: Array
+    tile: int
+
+    @property
+    def n_phi(self) -> int:
+        """Number of maps."""
+        return int(self.phi.size)
+
+    @property
+    def block(self) -> int:
+        """Frames in a block, the unit of all sums."""
+        return block_size(self.tile)
+
+    @property
+    def padded_time(self) -> Array:
+        """The time axis, continued to whole blocks, (n_blocks·block,) s."""
+        n = self.time.size
+        missing = -n % self.block
+        dt = self.time[-1] - self.time[-2]
+        return np.concatenate([self.time, self.time[-1] + dt * np.arange(1, missing + 1)])
+
+
+@lru_cache
+def block_size(tile: int) -> int:
+    """Frames in a block for stored tiles of this side: the part of it that is nearest to 128 and a multiple of 8."""
+    parts = [tile // k for k in range(1, tile // 8 + 1) if tile % k == 0 and tile // k % 8 == 0]
+    return min(parts, key=lambda size: abs(size - USUAL_BLOCK))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AngleTiles:
+    """Tiles of one angle, cut to blocks and filled with the baseline where a pixel is no data.
+
+    Attributes
+    ----------
+    angle : int
+    blocks : (n, 2) int64
+        Row and column block of each tile.
+    tiles : (n, block, block) float32
+    compressed : (…,) float64
+        Centred tiles in d polynomials of rows and columns (`hetdask_kernels.polynomials`), neighbours in a row of
+        blocks side by side as matrices (d, count·d), one matrix after the other. Empty if not compressed.
+    panels : (p, 3) int64
+        Row, first column and number of blocks of each of these matrices.
+    first_row : (…,) float64
+        The same in polynomials of the columns only, matrices (block, count·d), for the first row of blocks: power
+        laws begin there and are no polynomials.
+    first_panels : (p, 3) int64
+    degrees : int
+        The number d; 0 if not compressed.
+    missing : dict of int to (block, block) bool
+        For tiles with single missing pixels between valid frames: where they are.
+    total, square : float
+        Σe and Σe² of the centred pixels.
+    """
+
+    angle: int
+    blocks: NDArray[np.int64]
+    tiles: NDArray[np.float32]
+    compressed: Array
+    panels: NDArray[np.int64]
+    first_row: Array
+    first_panels: NDArray[np.int64]
+    degrees: int
+    missing: dict[int, NDArray[np.bool_]]
+    total: float
+    square: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        held = self.tiles.nbytes + self.compressed.nbytes + self.first_row.nbytes
+        return held + sum(mask.nbytes for mask in self.missing.values())
+
+
+def missing_pixels(
+    finite: NDArray[np.bool_], row: int, column: int, excluded: NDArray[np.bool_], size: int
+) -> NDArray[np.bool_]:
+    """Pixels of a tile that lie above the diagonal, between valid frames, and are no data."""
+    n = excluded.size
+    rows, columns = row * size + np.arange(size), column * size + np.arange(size)
+    valid = np.zeros((size, size), dtype=np.bool_)
+    inside = np.ix_(rows < n, columns < n)
+    valid[inside] = ~excluded[rows[rows < n], None] & ~excluded[None, columns[columns < n]]
+    return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
+
+
+def _full_count(excluded: NDArray[np.bool_], row: int, column: int, size: int) -> int:
+    """Pixels that a tile holds if none is missing."""
+    rows = int(np.count_nonzero(~excluded[row * size : (row + 1) * size]))
+    if row == column:
+        return rows * (rows - 1) // 2
+    return rows * int(np.count_nonzero(~excluded[column * size : (column + 1) * size]))
+
+
+def _cut(
+    tiles: Iterable[tuple[int, int, NDArray[np.float32]]], size: int, n_blocks: int
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Stored tiles as blocks of `size` frames that hold pixels above the diagonal."""
+    for row, column, tile in tiles:
+        parts = tile.shape[0] // size
+        for r in range(parts):
+            for c in range(r if row == column else 0, parts):
+                if column * parts + c < n_blocks:
+                    piece = tile[r * size : (r + 1) * size, c * size : (c + 1) * size]
+                    yield row * parts + r, column * parts + c, piece
+
+
+def collect_tiles(
+    series: Series,
+    angle: int,
+    tiles: Iterable[tuple[int, int, NDArray[np.float32]]],
+    count: int,
+    *,
+    compress: bool = False,
+) -> AngleTiles:
+    """Prepare the tiles of one angle, one after the other.
+
+    Parameters
+    ----------
+    series : Series
+    angle : int
+    tiles : iterable of (row, column, (side, side) float32)
+        Stored tiles by their place in units of `side`, a multiple of `series.block`; NaN where a pixel is no data.
+    count : int
+        Number of stored tiles.
+    compress : bool
+        Also compress them: for data that several passes go through.
+    """
+    size = series.block
+    n_blocks = -(-series.time.size // size)
+    baseline = float(series.baseline[angle])
+    basis = polynomials(size)
+    compress = compress and size >= SMALLEST_BLOCK
+    # Pages that are never written to are never made: room for all parts of all tiles costs nothing.
+    stack = np.empty((count * (series.tile // size) ** 2, size, size), dtype=np.float32)
+    blocks: list[tuple[int, int]] = []
+    compressed: dict[tuple[int, int], Array] = {}
+    first_row: dict[tuple[int, int], Array] = {}
+    missing: dict[int, NDArray[np.bool_]] = {}
+    total = square = 0.0
+    for k, (row, column, piece) in enumerate(_cut(tiles, size, n_blocks)):
+        stack[k] = piece
+        blocks.append((row, column))
+        found, tile_total, tile_square = prepare_tile(stack[k], baseline)
+        total += tile_total
+        square += tile_square
+        if found != _full_count(series.excluded[angle], row, column, size):
+            missing[k] = missing_pixels(np.isfinite(piece), row, column, series.excluded[angle], size)
+        if compress:
+            half = (stack[k] - baseline) @ basis
+            compressed[row, column] = basis.T @ half
+            if row == 0 and column > 0:
+                first_row[row, column] = half
+    return AngleTiles(
+        angle,
+        np.array(blocks, dtype=np.int64).reshape(-1, 2),
+        stack[: len(blocks)],
+        *_panels(compressed),
+        *_panels(first_row),
+        degrees=basis.shape[1] if compress else 0,
+        missing=missing,
+        total=total,
+        square=square,
+    )
+
+
+def _panels(tiles: Mapping[tuple[int, int], Array]) -> tuple[Array, NDArray[np.int64]]:
+    """Tiles by row and column as matrices of neighbours side by side: their values in a row, and where they belong."""
+    runs: list[list[tuple[int, int]]] = []
+    for place in sorted(tiles):
+        if runs and runs[-1][-1] == (place[0], place[1] - 1) and len(runs[-1]) < WIDEST_PANEL:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    matrices = [np.concatenate([tiles[place] for place in run], axis=1).ravel() for run in runs]
+    panels = np.array([(*run[0], len(run)) for run in runs], dtype=np.int64).reshape(-1, 3)
+    return np.concatenate([*matrices, np.empty(0)]), panels

@@ -1,0 +1,72 @@
+"""Tiles in a basis of polynomials.
+
+Where the model's factors vary slowly over a block of frames they lie in the span of few polynomials of the frame
+number, to rounding. The sums of a pass then need nothing of a tile but its products with those: a tile of 128 × 128
+pixels becomes 48 × 48 numbers, computed once. See
+`docs/model.md`, "Compressed tiles".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from hetdask_kernels._jit import JIT
+
+Array = NDArray[np.float64]
+
+TAIL: Final = 4
+"""Highest coefficients that must be small before a function is believed to have no more large ones."""
+
+
+@lru_cache(maxsize=8)
+def polynomials(size: int) -> Array:
+    """Orthonormal polynomials on `size` equidistant frames, (size, d), by ascending degree.
+
+    The number d is about 3/8 of `size`, a multiple of 8.
+    """
+    basis, _ = np.linalg.qr(legendre.legvander(np.linspace(-1.0, 1.0, size), 8 * max(3 * size // 64, 1) - 1))
+    basis.setflags(write=False)
+    return np.asarray(basis)
+
+
+def project(values: Array, basis: Array) -> Array:
+    """Coefficients (..., n_blocks·d) of functions of the frame (..., n_blocks·size), block by block."""
+    return np.asarray(values.reshape(-1, basis.shape[0]) @ basis).reshape(*values.shape[:-1], -1)
+
+
+def expand(coefficients: Array, basis: Array) -> Array:
+    """Functions of the frame (..., n_blocks·size) from their coefficients (..., n_blocks·d)."""
+    return np.asarray(coefficients.reshape(-1, basis.shape[1]) @ basis.T).reshape(*coefficients.shape[:-1], -1)
+
+
+@njit(**JIT)
+def polynomial_blocks(coefficients, tolerance, out):  # type: ignore[no-untyped-def]
+    """Tell on which blocks functions are polynomials to a tolerance.
+
+    Parameters
+    ----------
+    coefficients : (M, K, n_blocks, d) float64
+        Of K functions at M angles.
+    tolerance : float
+        Size of the `TAIL` highest coefficients, relative to the largest of the function on its block.
+    out : (M, n_blocks) bool
+        Overwritten.
+    """
+    d = coefficients.shape[3]
+    for m in range(coefficients.shape[0]):
+        for b in range(coefficients.shape[2]):
+            out[m, b] = True
+            for k in range(coefficients.shape[1]):
+                row = coefficients[m, k, b]
+                largest = 0.0
+                for c in range(d):
+                    largest = max(largest, abs(row[c]))
+                for c in range(d - TAIL, d):
+                    if not abs(row[c]) <= tolerance * largest:
+                        out[m, b] = False
