@@ -16,7 +16,7 @@ from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
 from hetdask.passes.shard import Shard, evaluate_shard
-from hetdask.passes.tiles import Series, collect_tiles
+from hetdask.passes.tiles import RESIDENT_BYTES, Series, collect_tiles
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -116,9 +116,8 @@ class Passes:
         self._runner = runner
         self._sources: list[Any] = []
         free = np.inf if resident_bytes is None else float(resident_bytes)
-        tile_bytes = 4 * store.tile**2
         for spec in store.shards():
-            size = spec.n_tiles * tile_bytes
+            size = spec.n_tiles * store.tile**2 * RESIDENT_BYTES
             if size <= free:
                 free -= size
                 self._sources.append(runner.put(load_shard, spec))

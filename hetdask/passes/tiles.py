@@ -20,6 +20,9 @@ USUAL_BLOCK: Final = 128
 SMALLEST_BLOCK: Final = 64
 """Below this, compressing gains nothing."""
 
+RESIDENT_BYTES: Final = 5.5
+"""Memory of a pixel that stays: a float32, 9/64 of a float64 in its compressed tile, and the first row of blocks."""
+
 WIDEST_PANEL: Final = 16
 """Blocks side by side in a matrix product: more would not be faster, and BLAS would start threads."""
 

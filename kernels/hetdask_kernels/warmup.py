@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hetdask_kernels._jit import LANES
+from hetdask_kernels.blocks import block_model, block_sums, weighted_products
 from hetdask_kernels.compress import polynomial_blocks
 from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
@@ -44,8 +45,17 @@ def _calls() -> dict[str, Callable[[], object]]:
             amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
         )  # fmt: skip
 
+    def reduced() -> None:
+        one, two = np.zeros(1, dtype=np.int64), np.zeros((1, 1))
+        nodes = (np.array([0, 1]), 1, one, one, one + 1)
+        motion, slopes = (keep[:1], keep[:1], keep[:1]), (two, np.zeros((4, 1)), np.ones(1))
+        block_model(motion, keep[:1], keep[:1], 1.0, 1.0, slopes, nodes, np.zeros((0, 3), dtype=np.int64), keep[:1])
+        block_sums(tile[0], 0, 0, 0.0, one, one, one + 1, np.zeros((3, 1)))
+        weighted_products(two, keep[:1])
+
     return {
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
+        "block_model": reduced,
         "contract_panels": contract_compressed,
         "contract_steep_tiles": contract_steep,
         "contract_tiles": contract,

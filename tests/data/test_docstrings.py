@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["ingest", "inspect", "noise", "readers", "selection", "store", "tiling"])
+@pytest.mark.parametrize("name", ["ingest", "inspect", "noise", "readers", "reduction", "selection", "store", "tiling"])
 def test_examples_run(name: str) -> None:
     module = importlib.import_module(f"hetdask.data.{name}")
     result = doctest.testmod(module, extraglobs={"np": importlib.import_module("numpy")})
