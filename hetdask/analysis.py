@@ -20,13 +20,21 @@ from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
 from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.errors import ConfigError
-from hetdask.fitting import HistoryEntry, Problem, fit_store
-from hetdask.fitting.refine import integrable_bounds
+from hetdask.fitting import (
+    HistoryEntry,
+    Method,
+    NelderMead,
+    Problem,
+    TrustRegion,
+    best_of,
+    fit_store,
+    integrable_bounds,
+)
 from hetdask.passes.chi_squared import noise_levels
 from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.files import prepare_run_folder, write_run
-from hetdask.results.result import Memory
+from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.runner import Runner, as_runner
 
@@ -188,6 +196,16 @@ def problem_of(settings: Settings, store: Store) -> Problem:
     return Problem(start, lower, upper, free, noise_levels(store, settings.fit.sigma))
 
 
+def methods_of(settings: Settings) -> list[Method]:
+    """Methods that the settings ask for, with their options."""
+    options, simplex = settings.fit, settings.fit.nelder_mead
+    methods: dict[str, Method] = {
+        TrustRegion.name: TrustRegion(options.max_evaluations, options.tolerance),
+        NelderMead.name: NelderMead(simplex.max_evaluations, simplex.tolerance, simplex.adaptive),
+    }
+    return [methods[name] for name in options.methods()]
+
+
 def fit(
     store: Store | str | Path,
     config: Settings | Mapping[str, Any] | str | Path,
@@ -212,9 +230,9 @@ def fit(
         Where to compute. By default small data (64 MiB) are fitted in this process, larger ones on a local cluster
         that is closed again; a script that may come to that needs the usual ``if __name__ == "__main__":``.
     folder : path, optional
-        Run folder: history and checkpoint while fitting, result, plots and report after. None writes nothing.
+        Run folder: history and checkpoints while fitting, result, plots and report after. None writes nothing.
     resume : bool
-        Go on from the checkpoint in `folder`.
+        Go on from the checkpoints in `folder`.
     overwrite : bool
         Replace an earlier run in `folder`.
     resident_bytes : int, optional
@@ -235,48 +253,68 @@ def fit(
     settings = load_settings(config)
     if not isinstance(store, Store):
         store = Store.open(store)
+    run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
+    with _runner(client, store, settings) as runner:
+        return analyse(
+            store,
+            settings,
+            runner,
+            folder=run,
+            resume=resume,
+            resident_bytes=resident_bytes,
+            progress=progress,
+            timings=timings,
+        )
+
+
+def analyse(
+    store: Store,
+    settings: Settings,
+    runner: Runner,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    resident_bytes: int | None = None,
+    progress: Progress | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Result:
+    """Fit a store on a runner, into a run folder from `prepare_run_folder`; the rest as in `fit`."""
     progress = progress or Silent()
     stages = _Stages(progress)
-    run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
     problem = problem_of(settings, store)
-    with _runner(client, store, settings) as runner:
-        if resident_bytes is None and runner.plan is not None:
-            resident_bytes = runner.plan.resident
-        with stages("load"):
-            passes = Passes(store, runner, resident_bytes=resident_bytes)
-        with stages("refine"):
-            refinement = fit_store(
-                passes,
-                problem,
-                folder=run,
-                resume=resume,
-                max_evaluations=settings.fit.max_evaluations,
-                tolerance=settings.fit.tolerance,
-                rounds=settings.fit.rounds,
-                on_entry=progress.evaluation,
-            )
-        seconds = {**(timings or {}), **stages.seconds}
-        seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
-        cluster = {"runner": type(runner).__name__, "workers": runner.n_workers}
-        if run is None:
-            return Result.from_refinement(
-                refinement,
-                store,
-                method=settings.fit.method,
-                timings=seconds,
-                memory=_memory(runner, store),
-                cluster=cluster,
-            )
-        with stages("results"):
-            return write_run(
-                run,
-                refinement,
-                store,
-                config=settings.resolved(),
-                method=settings.fit.method,
-                timings=seconds,
-                memory=_memory(runner, store),
-                cluster=cluster,
-                plots=settings.output.plots,
-                runner=runner,
-            )
+    if resident_bytes is None and runner.plan is not None:
+        resident_bytes = runner.plan.resident
+    with stages("load"):
+        passes = Passes(store, runner, resident_bytes=resident_bytes)
+    with stages("refine"):
+        tried = fit_store(
+            passes,
+            problem,
+            methods_of(settings),
+            rounds=settings.fit.rounds,
+            folder=folder,
+            resume=resume,
+            on_entry=progress.evaluation,
+        )
+    seconds = {**(timings or {}), **stages.seconds}
+    seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
+    facts: RunFacts = {
+        "method": settings.fit.method,
+        "tried": tried,
+        "timings": seconds,
+        "memory": _memory(runner, store),
+        "seed": settings.fit.seed,
+        "cluster": {"runner": type(runner).__name__, "workers": runner.n_workers},
+    }
+    if folder is None:
+        return Result.from_refinement(best_of(tried), store, **facts)
+    with stages("results"):
+        return write_run(
+            folder,
+            best_of(tried),
+            store,
+            config=settings.resolved(),
+            plots=settings.output.plots,
+            runner=runner,
+            **facts,
+        )

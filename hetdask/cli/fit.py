@@ -41,6 +41,7 @@ def fit(
     workers: int | None,
     memory_limit: str | None,
     start: str | None,
+    seed: int | None,
     assignments: tuple[str, ...],
     resume: bool,
     overwrite: bool,
@@ -55,6 +56,7 @@ def fit(
     options = {
         "fit.method": method,
         "fit.start": start,
+        "fit.seed": seed,
         "output.folder": output,
         "output.plots": False if no_plots else None,
         "compute.scheduler": scheduler,
@@ -90,7 +92,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
     HetdaskError
         If anything about the input is wrong, or workers are lost.
     """
-    from hetdask.analysis import fit as fit_store
+    from hetdask.analysis import analyse
     from hetdask.cli.log import run_log
     from hetdask.cli.progress import show_progress
     from hetdask.results.files import prepare_run_folder
@@ -109,14 +111,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
                 for line in describe_runner(runner):
                     progress.say(line)
                 store = _data(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
-                result = fit_store(
-                    store,
-                    settings,
-                    client=runner,
-                    folder=folder,
-                    resume=resume,
-                    progress=progress,
-                )
+                result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
         except KeyboardInterrupt:
             log.warning("interrupted")
             progress.say(f"interrupted: go on with --resume -o {settings.output.folder}")

@@ -70,10 +70,15 @@ compute_options = combine(
 )
 
 fit_options = combine(
-    click.option("--method", type=click.Choice(["classical"]), help="How to fit. [default: classical]"),
+    click.option(
+        "--method",
+        type=click.Choice(["classical", "all"]),
+        help="Those under fit.classical, or all methods, compared. [default: classical]",
+    ),
     click.option("-o", "--output", type=click.Path(), metavar="RUN", help="Run folder."),
     compute_options,
     click.option("--start", type=click.Choice(["given"]), help="Where to start from. [default: given]"),
+    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),
     click.option(
         "--set",
         "assignments",

@@ -38,6 +38,9 @@ COMMENTS: Final = frozenset(
 )
 """Text for people."""
 
+METHODS: Final = {"Nelder-Mead": "nelder-mead", "Gurobi": "trust-region"}
+"""Methods by their names here; what goes by the name of the solver Gurobi is a bounded trust region."""
+
 FULL_RESOLUTION: Final = "not needed: every fit runs at full resolution within compute.memory_limit"
 
 WITHOUT_EFFECT: Final[dict[str, str]] = {
@@ -58,13 +61,17 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
     "experimental_data.phi_angles_path": "angles come from the data file; for plain arrays use data.phi",
     "experimental_data.preprocessing": "the diagonal is never fitted, and maps are not normalised",
     "optimization_config.classical_optimization.method_options.Gurobi": (
-        "one bounded trust region replaces the solvers; max_iterations and tolerance are taken over"
+        "the method trust-region takes its place, with max_iterations and tolerance"
+    ),
+    "optimization_config.classical_optimization.method_options.Nelder-Mead.xatol": (
+        "parameters of different units have no common tolerance; use fit.nelder_mead.tolerance"
     ),
     "optimization_config.classical_optimization.method_options.Nelder-Mead": (
-        "one bounded trust region replaces the solvers; use fit.max_evaluations and fit.tolerance"
+        "the method nelder-mead has max_evaluations, tolerance and adaptive, under fit.nelder_mead"
     ),
-    "optimization_config.classical_optimization.methods": "one bounded trust region replaces the solvers",
-    "optimization_config.classical_optimization.selection_strategy": "one bounded trust region replaces the solvers",
+    "optimization_config.classical_optimization.selection_strategy": (
+        "of several methods, the one with the lowest χ² of those that converged counts"
+    ),
     "optimization_config.classical_optimization.subsampling": FULL_RESOLUTION,
     "optimization_config.robust_optimization": "only the classical method is there",
     "optimization_config.scaling_parameters": "contrast and offset of each angle are solved for exactly",
@@ -97,8 +104,12 @@ SOURCES: Final[dict[str, str]] = {
     "data.angle_fallback": "optimization_config.angle_filtering.fallback_to_all_angles",
     "parameters": "initial_parameters.values with parameter_space.bounds",
     "fit.active_parameters": "initial_parameters.active_parameters",
-    "fit.max_evaluations": "optimization_config.classical_optimization.method_options.*.max_iterations",
+    "fit.classical": "optimization_config.classical_optimization.methods",
+    "fit.max_evaluations": "optimization_config.classical_optimization.method_options.Gurobi.max_iterations",
     "fit.tolerance": "optimization_config.classical_optimization.method_options.Gurobi.tolerance",
+    "fit.nelder_mead.max_evaluations": "optimization_config.classical_optimization.method_options.Nelder-Mead.maxiter",
+    "fit.nelder_mead.tolerance": "optimization_config.classical_optimization.method_options.Nelder-Mead.fatol",
+    "fit.nelder_mead.adaptive": "optimization_config.classical_optimization.method_options.Nelder-Mead.adaptive",
     "compute.workers": "analyzer_parameters.computational.num_threads",
     "output.folder": "output_settings.results_directory",
     "output.plots": "output_settings.reporting.generate_plots",
@@ -158,6 +169,11 @@ class _Reader:
             place = place[part]
         self._used.add(path)
         return default if place is None else place
+
+    def skip(self, path: str, value: Any) -> None:
+        """Count a dotted path as used if it holds `value`, which asks for what is done anyway."""
+        if self.take(path) != value:
+            self._used.discard(path)
 
     def take_entries(self, path: str, *keys: str) -> list[Mapping[str, Any]]:
         """List of mappings at a dotted path, of which `keys` are used.
@@ -233,7 +249,7 @@ def _data(reader: _Reader) -> dict[str, Any]:
     if reader.take(f"{filtering}.enabled", True) and ranges:
         data["angles"] = [[entry.get("min_angle", -180.0), entry.get("max_angle", 180.0)] for entry in ranges]
         data["angle_fallback"] = fallback
-    return {key: value for key, value in data.items() if value is not None}
+    return _without_none(data)
 
 
 def _cache(reader: _Reader, first: Any, last: Any) -> Path | None:
@@ -271,15 +287,29 @@ def _count(values: Any) -> str:
 
 
 def _fit(reader: _Reader) -> dict[str, Any]:
-    options = "optimization_config.classical_optimization.method_options"
+    classical = "optimization_config.classical_optimization"
+    gurobi, nelder_mead = (f"{classical}.method_options.{name}" for name in ("Gurobi", "Nelder-Mead"))
+    methods = reader.take(f"{classical}.methods")
+    reader.skip(f"{classical}.selection_strategy", "best_chi_squared")
     fit = {
+        "classical": [METHODS.get(name, name) for name in methods] if isinstance(methods, list) else methods,
         "active_parameters": reader.take("initial_parameters.active_parameters") or None,
-        "max_evaluations": reader.take(
-            f"{options}.Gurobi.max_iterations", reader.take(f"{options}.Nelder-Mead.maxiter")
+        "max_evaluations": reader.take(f"{gurobi}.max_iterations"),
+        "tolerance": reader.take(f"{gurobi}.tolerance"),
+        "nelder_mead": _without_none(
+            {
+                "max_evaluations": reader.take(f"{nelder_mead}.maxiter"),
+                # Of a reduced χ², which is near 1: as good as a relative one.
+                "tolerance": reader.take(f"{nelder_mead}.fatol"),
+                "adaptive": reader.take(f"{nelder_mead}.adaptive"),
+            }
         ),
-        "tolerance": reader.take(f"{options}.Gurobi.tolerance"),
     }
-    return {key: value for key, value in fit.items() if value is not None}
+    return _without_none(fit)
+
+
+def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if value is not None}
 
 
 def _compute(reader: _Reader) -> dict[str, Any]:
@@ -292,7 +322,7 @@ def _output(reader: _Reader) -> dict[str, Any]:
         "folder": reader.take("output_settings.results_directory"),
         "plots": reader.take("output_settings.reporting.generate_plots"),
     }
-    return {key: value for key, value in output.items() if value is not None}
+    return _without_none(output)
 
 
 def _gauge(settings: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -34,7 +34,19 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _methods(value: Any) -> Any:
+    """Accept a single name for a list of one, and "all" for every method."""
+    if value == "all":
+        return list(CLASSICAL)
+    return [value] if isinstance(value, str) else value
+
+
+type ClassicalMethod = Literal["trust-region", "nelder-mead"]
+CLASSICAL: Final[tuple[str, ...]] = get_args(ClassicalMethod.__value__)
+"""Classical methods, the default first."""
+
 type Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+type Tolerance = Annotated[float, Field(ge=1e-14, le=0.1)]
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
 type AngleRange = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
 
@@ -107,19 +119,39 @@ class ParameterSetting(_Section):
     fixed: bool | None = Field(None, description="held at its value", examples=[True])
 
 
+class NelderMeadSettings(_Section):
+    """Options of the method nelder-mead."""
+
+    max_evaluations: PositiveInt = Field(10_000, description="passes over the data in each round", examples=[10_000])
+    tolerance: Tolerance = Field(1e-8, description="relative spread of χ² at which to stop", examples=[1e-8])
+    adaptive: bool = Field(True, description="steps according to the number of parameters", examples=[True])
+
+
 class FitSettings(_Section):
     """How to fit."""
 
-    method: Literal["classical"] = Field("classical", description="least squares at full resolution")
+    method: Literal["classical", "all"] = Field(
+        "classical", description="classical: those named below; all: every method, compared", examples=["all"]
+    )
+    classical: Annotated[list[ClassicalMethod], BeforeValidator(_methods), Field(min_length=1)] = Field(
+        ["trust-region"],
+        description=f"{', '.join(CLASSICAL)} or all; of several, the lowest χ² of those that converged counts",
+        examples=[list(CLASSICAL)],
+    )
     start: Literal["given"] = Field("given", description="start from the values under parameters")
     active_parameters: list[str] | None = Field(
         None,
         description="only these move; null: all that are not fixed",
         examples=[["D0_ref", "D0_sample", "v0", "f0"]],
     )
-    max_evaluations: PositiveInt = Field(200, description="passes over the data in each round", examples=[200])
-    tolerance: float = Field(
-        1e-8, ge=1e-14, le=0.1, description="relative change of χ² and parameters at which to stop", examples=[1e-8]
+    max_evaluations: PositiveInt = Field(
+        200, description="passes over the data in each round of trust-region", examples=[200]
+    )
+    tolerance: Tolerance = Field(
+        1e-8, description="relative change of χ² and parameters at which trust-region stops", examples=[1e-8]
+    )
+    nelder_mead: NelderMeadSettings = Field(
+        default_factory=NelderMeadSettings, description="the same for nelder-mead", examples=[{"adaptive": False}]
     )
     rounds: Annotated[int, Field(ge=1, le=10)] = Field(
         2, description="the first weights angles by their white noise, the next by their residuals", examples=[2]
@@ -129,6 +161,20 @@ class FitSettings(_Section):
         description="white noise of the maps, one or one per angle; null estimates it from neighbouring pixels",
         examples=[0.01],
     )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        0, description="seed of all random numbers of the fit; recorded with the result", examples=[0]
+    )
+
+    @model_validator(mode="after")
+    def _methods_once(self) -> Self:
+        twice = [name for name in self.classical if self.classical.count(name) > 1]
+        if twice:
+            raise ConfigError(f"fit.classical names {twice[0]} twice: for example classical: [{twice[0]}]")
+        return self
+
+    def methods(self) -> list[str]:
+        """Names of the methods to run, in their order."""
+        return list(CLASSICAL) if self.method == "all" else list(self.classical)
 
 
 class ComputeSettings(_Section):

@@ -85,4 +85,6 @@ def _aligned(entries: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _yaml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return f"{{{', '.join(f'{key}: {_yaml(entry)}' for key, entry in value)}}}"
     return json.dumps(str(value) if isinstance(value, Path) else value)

@@ -1,52 +1,65 @@
-"""A fit with its files: history as it grows, checkpoint to resume from."""
+"""Fits with their files: history as it grows, checkpoints to resume from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from hetdask.fitting.checkpoint import Checkpoint, fingerprint
-from hetdask.fitting.refine import HistoryEntry, Problem, Refinement, refine
+from hetdask.fitting.methods import Method, TrustRegion
+from hetdask.fitting.objective import HistoryEntry
+from hetdask.fitting.problem import Problem
+from hetdask.fitting.refine import Refinement, fit_with
 from hetdask.passes.run import Passes
 
 HISTORY_FILE = "history.jsonl"
-CHECKPOINT_FILE = "checkpoint.npy"
+
+
+def checkpoint_file(method: Method) -> str:
+    """Name of a method's checkpoint in a run folder."""
+    return f"checkpoint.{method.name}.npy"
 
 
 def fit_store(
     passes: Passes,
     problem: Problem,
+    methods: Sequence[Method] = (TrustRegion(),),
     *,
+    rounds: int = 2,
     folder: Path | None = None,
     resume: bool = False,
-    max_evaluations: int = 200,
-    tolerance: float = 1e-8,
-    rounds: int = 2,
     on_entry: Callable[[HistoryEntry], None] | None = None,
-) -> Refinement:
-    """Fit a store and keep history and checkpoint in a run folder.
+) -> list[Refinement]:
+    """Fit a store by each of some methods from the same start, with history and checkpoints in a run folder.
 
     Parameters
     ----------
     passes : Passes
     problem : Problem
+    methods : sequence of Method
+    rounds : int
+        As in `fit_with`.
     folder : Path, optional
         Existing run folder; None keeps nothing on disk.
     resume : bool
-        Go on from the checkpoint in `folder`, if there is one.
-    max_evaluations, tolerance, rounds
-        As in `refine`.
+        Go on from the checkpoints in `folder`, if there are any.
     on_entry : callable, optional
         Called with each `HistoryEntry`, after it is on disk.
+
+    Returns
+    -------
+    list of Refinement
+        One for each method, in their order.
 
     Raises
     ------
     ConfigError
-        If the checkpoint belongs to another fit.
+        If a checkpoint belongs to another fit.
     """
     store = passes.store
     identity = fingerprint(
@@ -59,12 +72,17 @@ def fit_store(
         problem.upper,
         np.array(problem.free),
         problem.sigma,
-        np.array([tolerance, rounds]),
     )
-    path = None if folder is None else folder / CHECKPOINT_FILE
-    with Checkpoint(path, identity, passes.series.n_phi, len(problem.free), resume=resume) as checkpoint:
+
+    def checkpoint(method: Method) -> Checkpoint:
+        path = None if folder is None else folder / checkpoint_file(method)
+        n_free = len(problem.free) if method.derivatives else 0
+        return Checkpoint(path, identity, passes.series.n_phi, n_free, resume=resume)
+
+    with ExitStack() as files:
+        checkpoints = [files.enter_context(checkpoint(method)) for method in methods]
         # A resumed fit writes its whole history again, with the recorded evaluations first.
-        lines = None if folder is None else (folder / HISTORY_FILE).open("w", encoding="utf-8")
+        lines = None if folder is None else files.enter_context((folder / HISTORY_FILE).open("w", encoding="utf-8"))
 
         def enter(entry: HistoryEntry) -> None:
             if lines is not None:
@@ -73,16 +91,7 @@ def fit_store(
             if on_entry is not None:
                 on_entry(entry)
 
-        try:
-            return refine(
-                passes,
-                problem,
-                max_evaluations=max_evaluations,
-                tolerance=tolerance,
-                rounds=rounds,
-                checkpoint=checkpoint,
-                on_entry=enter,
-            )
-        finally:
-            if lines is not None:
-                lines.close()
+        return [
+            fit_with(method, passes, problem, rounds=rounds, checkpoint=known, on_entry=enter)
+            for method, known in zip(methods, checkpoints, strict=True)
+        ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from hetdask.results.result import (
     Memory,
     MethodResult,
     ParameterResult,
+    RunFacts,
     WeakDirection,
     finite,
     json_clean,
@@ -28,7 +30,7 @@ from hetdask.results.result import (
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from hetdask.fitting.refine import AngleFit, Refinement
+    from hetdask.fitting import AngleFit, Refinement
 
 RECORDED_PACKAGES: Final = (
     "hetdask",
@@ -71,7 +73,8 @@ class StoreFacts(Protocol):
         """Origin of the data."""
 
 
-def package_versions() -> dict[str, str]:
+@cache
+def package_versions() -> Mapping[str, str]:
     """Versions of Python and of those packages that are installed and decide about numbers."""
     versions = {"python": platform.python_version()}
     for name in RECORDED_PACKAGES:
@@ -82,58 +85,57 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def result_fields(
-    refinement: Refinement,
-    store: StoreFacts,
-    *,
-    method: str | None,
-    resolution: Literal["full", "reduced"],
-    timings: Mapping[str, float] | None,
-    memory: Memory | None,
-    seed: int | None,
-    cluster: Mapping[str, object] | None,
-) -> dict[str, Any]:
+def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) -> dict[str, Any]:
     """Keyword arguments of `Result`; see `Result.from_refinement`."""
-    reduced = refinement.chi_squared / refinement.dof if refinement.dof > 0 else None
-    stages = {name: float(seconds) for name, seconds in (timings or {}).items()}
+    stages = {name: float(seconds) for name, seconds in facts.get("timings", {}).items()}
     stages.setdefault("refine", float(refinement.seconds))
     stages.setdefault("total", sum(stages.values()))
+    tried = facts.get("tried", (refinement,))
     return {
         "status": refinement.status,
         "message": refinement.message,
-        "method": method or refinement.method,
+        "method": facts.get("method", refinement.method),
         "best_method": refinement.method,
         "errors": "iid",
         "parameters": _parameters(refinement),
         "chi_squared": _number(refinement.chi_squared, "chi_squared"),
-        "reduced_chi_squared": reduced,
+        "reduced_chi_squared": _reduced(refinement),
         "n_points": int(refinement.n_points),
         "dof": int(refinement.dof),
-        "resolution": resolution,
+        "resolution": facts.get("resolution", "full"),
         "angles": _angles(refinement, store),
         "correlations": Correlations(names=list(refinement.free), matrix=_correlations(refinement.covariance)),
         "identifiability": _identifiability(refinement),
-        "methods": {
-            refinement.method: MethodResult(
-                status=refinement.status,
-                message=refinement.message,
-                iterations=int(refinement.iterations),
-                evaluations=int(refinement.evaluations),
-                passes=int(refinement.passes),
-                seconds=float(refinement.seconds),
-                chi_squared=float(refinement.chi_squared),
-                reduced_chi_squared=reduced,
-            )
-        },
+        "methods": {one.method: _method(one) for one in tried},
         "timings": stages,
-        "passes": int(refinement.passes),
-        "memory": memory or Memory(),
+        "passes": sum(int(one.passes) for one in tried),
+        "memory": facts.get("memory", Memory()),
         "time_origin": float(store.time_origin),
         "dt": float(store.dt),
         "n_frames": int(store.n_frames),
-        "seed": seed,
-        "provenance": _provenance(store, cluster),
+        "seed": facts.get("seed"),
+        "provenance": _provenance(store, facts.get("cluster", {})),
     }
+
+
+def _reduced(refinement: Refinement) -> float | None:
+    return refinement.chi_squared / refinement.dof if refinement.dof > 0 else None
+
+
+def _method(refinement: Refinement) -> MethodResult:
+    return MethodResult(
+        status=refinement.status,
+        message=refinement.message,
+        iterations=int(refinement.iterations),
+        evaluations=int(refinement.evaluations),
+        passes=int(refinement.passes),
+        seconds=float(refinement.seconds),
+        chi_squared=_number(refinement.chi_squared, "chi_squared"),
+        reduced_chi_squared=_reduced(refinement),
+        values={
+            spec.name: _number(value, spec.name) for spec, value in zip(PARAMETERS, refinement.values, strict=True)
+        },
+    )
 
 
 def _number(value: float, name: str) -> float:
@@ -215,7 +217,7 @@ def _identifiability(refinement: Refinement) -> Identifiability:
     return Identifiability(rank=len(refinement.free) - len(weak), weak=weak)
 
 
-def _provenance(store: StoreFacts, cluster: Mapping[str, object] | None) -> dict[str, JsonValue]:
+def _provenance(store: StoreFacts, cluster: Mapping[str, object]) -> dict[str, JsonValue]:
     origin = dict(store.provenance)
     ingest = {key: origin.pop(key) for key in ("created", "versions") if key in origin}
     record = {
@@ -223,7 +225,7 @@ def _provenance(store: StoreFacts, cluster: Mapping[str, object] | None) -> dict
         "store": str(store.path),
         "ingest": ingest,
         "versions": package_versions(),
-        "cluster": dict(cluster or {}),
+        "cluster": dict(cluster),
         "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
     }
     return {key: json_clean(value) for key, value in record.items()}

@@ -21,7 +21,7 @@ from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
 
 if TYPE_CHECKING:
-    from hetdask.fitting.refine import HistoryEntry
+    from hetdask.fitting import HistoryEntry
 
 Array = NDArray[np.float64]
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import xarray as xr
-
-from hetdask.results.plots import (
-    cuts_figure,
-    dynamics_figure,
-    history_figure,
-    maps_figure,
-    overview_figure,
-    save_figure,
-)
 from hetdask.results.summary import shown_angles
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +49,15 @@ def write_figures(folder: Path, dataset: xr.Dataset, most: int = ANGLE_FIGURES) 
     most : int
         Most maps that get figures of their own: evenly spread over all maps, and the log says so.
     """
+    from hetdask.results.plots import (
+        cuts_figure,
+        dynamics_figure,
+        history_figure,
+        maps_figure,
+        overview_figure,
+        save_figure,
+    )
+
     count = dataset.sizes["phi"]
     files = [
         FigureFile(

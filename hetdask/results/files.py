@@ -12,23 +12,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Unpack
 from uuid import uuid4
 
 import numpy as np
 
 from hetdask.errors import DataError
-from hetdask.results.dataset import write_dataset
 from hetdask.results.figures import ANGLE_FIGURES, FIGURE_PATTERNS, write_figures
 from hetdask.results.maps import LIMIT, AngleMaps, AngleTask, reduce_angle
 from hetdask.results.report import REPORT_FILE, write_report
-from hetdask.results.result import DATASET_FOLDER, RESULT_FILE, Memory, Result, dump_json
+from hetdask.results.result import DATASET_FOLDER, RESULT_FILE, Result, RunFacts, dump_json
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from hetdask.data.store import Store
-    from hetdask.fitting.refine import Refinement
+    from hetdask.fitting import Refinement
     from hetdask_cluster.runner import Runner
 
 CONFIG_FILE: Final = "config.resolved.json"
@@ -171,6 +170,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def save_result(result: Result, folder: Path) -> Path:
     """Write result.json and result.zarr; see `Result.save`."""
+    from hetdask.results.dataset import write_dataset
+
     folder = folder.absolute()
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,15 +213,10 @@ def write_run(
     store: Store,
     *,
     config: Mapping[str, object] | None = None,
-    method: str | None = None,
-    resolution: Literal["full", "reduced"] = "full",
-    timings: Mapping[str, float] | None = None,
-    memory: Memory | None = None,
-    seed: int | None = None,
-    cluster: Mapping[str, object] | None = None,
     plots: bool = True,
     most_figures: int = ANGLE_FIGURES,
     runner: Runner | None = None,
+    **facts: Unpack[RunFacts],
 ) -> Result:
     """Write everything that a fit leaves behind.
 
@@ -231,36 +227,30 @@ def write_run(
     ----------
     folder : str or Path
         From `prepare_run_folder`.
-    refinement : hetdask.fitting.refine.Refinement
+    refinement : hetdask.fitting.Refinement
+        The one whose values count.
     store : Store
         The data that were fitted.
     config : mapping
         Resolved settings, as plain JSON.
-    method, resolution, timings, memory, seed, cluster
-        See `Result.from_refinement`.
     plots : bool
         Draw figures.
     most_figures : int
         Most maps that get figures of their own.
     runner : Runner
         Reduces the maps on the workers; in this process where it is None.
+    **facts
+        What else there is to record, see `RunFacts`.
 
     Raises
     ------
     DataError
         If the folder can't be written or the store is damaged.
     """
+    from hetdask.results.dataset import write_dataset
+
     folder = Path(folder).absolute()
-    result = Result.from_refinement(
-        refinement,
-        store,
-        method=method,
-        resolution=resolution,
-        timings=timings,
-        memory=memory,
-        seed=seed,
-        cluster=cluster,
-    )
+    result = Result.from_refinement(refinement, store, **facts)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / RESULT_FILE, result.to_json())
@@ -268,7 +258,7 @@ def write_run(
             write_text(folder / CONFIG_FILE, dump_json(config))
         with _replacing(folder / DATASET_FOLDER) as temporary:
             write_dataset(temporary, result.to_xarray(), _reduced_maps(result, store, runner), LIMIT)
-        result._folder, result._dataset = folder, None
+        result._folder = folder
         refresh_report(result, folder, plots=plots, most_figures=most_figures)
     return result
 

@@ -12,7 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hetdask.results.figures import FigureFile
 from hetdask.results.formatting import format_measurement, format_number, format_seconds
 from hetdask.results.result import STATUS_TEXT, Result
-from hetdask.results.summary import ANGLE_HEADS, angle_cells, bounds_text, concerns, notes, parameter_note
+from hetdask.results.summary import (
+    ANGLE_HEADS,
+    METHOD_HEADS,
+    angle_cells,
+    bounds_text,
+    concerns,
+    method_rows,
+    notes,
+    parameter_note,
+)
 from hetdask_cluster.memory import format_bytes
 
 if TYPE_CHECKING:
@@ -52,11 +61,12 @@ def render_report(result: Result, figures: Sequence[FigureFile] = ()) -> str:
         angles=[(*angle_cells(angle), f"{angle.n_points:,}", angle.quality) for angle in result.angles],
         figures=[(figure.title, figure.description, _data_uri(figure.path)) for figure in figures],
         figures_of_maps=sum(figure.path.name.startswith("map-") for figure in figures),
-        methods=result.methods,
+        method_heads=METHOD_HEADS,
+        methods=method_rows(result),
+        messages=[(name, method.message) for name, method in result.methods.items()],
+        values=list(_values_by_method(result)) if len(result.methods) > 1 else [],
         stages=[(name, format_seconds(seconds)) for name, seconds in result.timings.items()],
         provenance=list(flatten(result.provenance)),
-        seconds=format_seconds,
-        number=format_number,
     )
 
 
@@ -105,6 +115,13 @@ def _parameter_rows(result: Result) -> Iterator[dict[str, str]]:
             "note": parameter_note(parameter),
             "kind": "fixed" if parameter.fixed else "warn" if parameter_note(parameter) else "",
         }
+
+
+def _values_by_method(result: Result) -> Iterator[tuple[str, ...]]:
+    """Parameter, unit, and its value by each method."""
+    for name, parameter in result.parameters.items():
+        values = (format_number(method.values[name], 6) for method in result.methods.values())
+        yield name, parameter.unit, *values
 
 
 def flatten(record: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from hetdask.fitting.refine import Refinement
+    from hetdask.fitting import HistoryEntry, Refinement
     from hetdask.results.build import StoreFacts
     from hetdask.results.plots import PlotKind
 
@@ -34,6 +34,33 @@ STATUS_TEXT: Final[dict[Status, str]] = {
     "not_converged": "Not converged: these values are not a result",
     "interrupted": "Interrupted: these values are the best so far, not a result",
 }
+
+
+class RunFacts(TypedDict, total=False):
+    """What is recorded with a fit besides the fit itself; everything may be left out.
+
+    Attributes
+    ----------
+    method : str
+        What was asked for, such as "classical"; the refinement's own method where it is missing.
+    tried : sequence of Refinement
+        All methods that were tried, the one whose values count among them.
+    resolution : {"full", "reduced"}
+    timings : mapping of str to float
+        Seconds by stage; the refinement's own time is added as "refine" where it is missing.
+    memory : Memory
+    seed : int
+    cluster : mapping
+        Description of the workers, for the provenance.
+    """
+
+    method: str
+    tried: Sequence[Refinement]
+    resolution: Literal["full", "reduced"]
+    timings: Mapping[str, float]
+    memory: Memory
+    seed: int
+    cluster: Mapping[str, object]
 
 
 class _Part(BaseModel):
@@ -108,6 +135,7 @@ class MethodResult(_Part):
     seconds: float
     chi_squared: float
     reduced_chi_squared: float | None
+    values: dict[str, float] = Field(description="All parameters by name, in their units.")
 
 
 class Memory(_Part):
@@ -134,7 +162,10 @@ class Result(_Part):
     status: Status
     message: str = Field(description="Why the fit ended.")
     method: str = Field(description="The method that was asked for.")
-    best_method: str = Field(description="The method that gave these values.")
+    best_method: str = Field(
+        description="The method that gave these values: the one with the lowest chi_squared of those that converged, "
+        "or of all where none did."
+    )
     errors: Literal["iid"] = Field(
         default="iid",
         description="Where stderr comes from. iid: pixels taken as independent, which understates the scatter of "
@@ -152,17 +183,17 @@ class Result(_Part):
     angles: list[AngleResult]
     correlations: Correlations
     identifiability: Identifiability
-    methods: dict[str, MethodResult]
+    methods: dict[str, MethodResult] = Field(description="Every method that was tried, by name, in their order.")
     timings: dict[str, float] = Field(description="Seconds by stage.")
     passes: int = Field(description="Passes over the data, all methods together.")
     memory: Memory
     time_origin: float = Field(description="Time t of the first frame in J(t), v(t) and s(t), s.")
     dt: float = Field(description="Time from frame to frame, s.")
     n_frames: int
-    seed: int | None
+    seed: int | None = Field(description="Seed of the random numbers of the fit; null where it was not given.")
     provenance: dict[str, JsonValue]
 
-    _dataset: xr.Dataset | None = PrivateAttr(default=None)
+    _history: tuple[HistoryEntry, ...] = PrivateAttr(default=())
     _folder: Path | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
@@ -176,30 +207,18 @@ class Result(_Part):
         cls,
         refinement: Refinement,
         store: StoreFacts,
-        *,
-        method: str | None = None,
-        resolution: Literal["full", "reduced"] = "full",
-        timings: Mapping[str, float] | None = None,
-        memory: Memory | None = None,
-        seed: int | None = None,
-        cluster: Mapping[str, object] | None = None,
+        **facts: Unpack[RunFacts],
     ) -> Self:
         """Result of a finished or interrupted refinement.
 
         Parameters
         ----------
-        refinement : hetdask.fitting.refine.Refinement
+        refinement : hetdask.fitting.Refinement
+            The one whose values count.
         store : Store
             The data that were fitted; read for time axis, noise and provenance only.
-        method : str
-            What was asked for, such as "classical"; the refinement's own method where it is None.
-        resolution : {"full", "reduced"}
-        timings : mapping of str to float
-            Seconds by stage; the refinement's own time is added as "refine" where it is missing.
-        memory : Memory
-        seed : int
-        cluster : mapping
-            Description of the workers, for the provenance.
+        **facts
+            What else there is to record, see `RunFacts`.
 
         Raises
         ------
@@ -207,20 +226,9 @@ class Result(_Part):
             If a value of the refinement is not a finite number.
         """
         from hetdask.results.build import result_fields
-        from hetdask.results.dataset import light_dataset
 
-        fields = result_fields(
-            refinement,
-            store,
-            method=method,
-            resolution=resolution,
-            timings=timings,
-            memory=memory,
-            seed=seed,
-            cluster=cluster,
-        )
-        result = cls.model_validate(fields)
-        result._dataset = light_dataset(result, refinement.history)
+        result = cls.model_validate(result_fields(refinement, store, facts))
+        result._history = refinement.history
         return result
 
     @classmethod
@@ -276,9 +284,7 @@ class Result(_Part):
 
         if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
             return open_dataset(self._folder / DATASET_FOLDER)
-        if self._dataset is not None:
-            return self._dataset
-        return light_dataset(self, ())
+        return light_dataset(self, self._history)
 
     def plot(self, kind: PlotKind = "maps", angle: int = 0) -> Figure:
         """Figure of one aspect of the result.

@@ -31,6 +31,8 @@ WIDE: Final = 100
 
 ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "residual rms", "chi²/dof")
 
+METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
+
 SHOWN_ANGLES: Final = 20
 """Rows of the table of maps; of more maps an even selection is shown."""
 
@@ -104,6 +106,22 @@ def angle_cells(angle: AngleResult) -> tuple[str, ...]:
         format_number(angle.residual_rms, 3),
         format_fixed(angle.reduced_chi_squared, 3),
     )
+
+
+def method_rows(result: Result) -> list[tuple[str, ...]]:
+    """The methods that were tried as text, under `METHOD_HEADS`."""
+    return [
+        (
+            name,
+            format_number(method.chi_squared, 8),
+            format_number(method.reduced_chi_squared),
+            f"{method.iterations:,}",
+            f"{method.evaluations:,}",
+            format_seconds(method.seconds),
+            method.status.replace("_", " ") + (", best" if name == result.best_method else ""),
+        )
+        for name, method in result.methods.items()
+    ]
 
 
 def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
@@ -210,15 +228,27 @@ def _angle_table(result: Result) -> Table:
     return table
 
 
+def _method_table(result: Result) -> Table:
+    table = new_table("Methods")
+    for name in METHOD_HEADS:
+        table.add_column(name, justify="left" if name in {"method", "status"} else "right", no_wrap=True)
+    for cells, method in zip(method_rows(result), result.methods.values(), strict=True):
+        add_row(table, cells, False, method.status != "converged")
+    return table
+
+
 def summary(result: Result) -> RenderableType:
-    """Status line, parameters, maps and notes, for `rich.print`."""
+    """Status line, parameters, methods if there are several, maps and notes, for `rich.print`."""
     parts: list[RenderableType]
     if result.status == "converged":
         parts = [Text(status_line(result), style="bold green")]
     else:
         parts = [Text(STATUS_TEXT[result.status], style="bold red"), Text(result.message), Text(facts_line(result))]
     parts.extend(Text(line, style="yellow") for line in concerns(result))
-    parts.extend((Text(), _ParameterTable(result), _angle_table(result)))
+    parts.extend((Text(), _ParameterTable(result)))
+    if len(result.methods) > 1:
+        parts.append(_method_table(result))
+    parts.append(_angle_table(result))
     parts.extend(Text(line, style="dim") for line in notes(result))
     return Group(*parts)
 

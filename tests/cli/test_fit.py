@@ -60,6 +60,35 @@ def test_options_change_settings_and_are_recorded(program: Program, config: Path
     assert resolved["compute"]["scheduler"] == "inline"
 
 
+def test_all_methods_are_compared_and_the_best_counts(program: Program, config: Path) -> None:
+    outcome = program(["fit", config, "--method", "all", "--seed", "3"])
+    assert outcome.status == 0, outcome.err
+    assert "Methods" in outcome.out
+    result = result_of(config.parent / "run")
+    assert (result["method"], result["seed"]) == ("all", 3)
+    methods = result["methods"]
+    assert list(methods) == ["trust-region", "nelder-mead"]
+    assert all(entry["status"] == "converged" for entry in methods.values())
+    lowest = min(methods, key=lambda name: methods[name]["chi_squared"])
+    assert (result["best_method"], result["chi_squared"]) == (lowest, methods[lowest]["chi_squared"])
+    values = {name: parameter["value"] for name, parameter in result["parameters"].items()}
+    assert methods[lowest]["values"] == values
+    assert methods["nelder-mead"]["chi_squared"] == pytest.approx(methods["trust-region"]["chi_squared"], rel=1e-6)
+    assert "nelder-mead" in (config.parent / "run" / "report.html").read_text()
+
+
+def test_a_method_that_did_not_converge_is_never_the_best(program: Program, config: Path) -> None:
+    short = ["--set", "fit.classical=[nelder-mead, trust-region]", "--set", "fit.nelder_mead.max_evaluations=20"]
+    outcome = program(["fit", config, *short])
+    assert outcome.status == 0, outcome.err
+    result = result_of(config.parent / "run")
+    assert result["best_method"] == "trust-region"
+    assert result["methods"]["nelder-mead"]["status"] == "not_converged"
+    outcome = program(["fit", config, *short, "--set", "fit.classical=nelder-mead", "--overwrite"])
+    assert outcome.status == 3
+    assert "fit.nelder_mead.max_evaluations" in outcome.out
+
+
 def test_a_fit_that_does_not_converge_exits_3_and_says_so(program: Program, config: Path) -> None:
     outcome = program(["fit", config, "--set", "fit.max_evaluations=2"])
     assert outcome.status == 3

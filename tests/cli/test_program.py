@@ -94,7 +94,7 @@ def test_an_internal_error_of_a_run_is_in_its_log(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("hetdask.analysis.fit", broken)
+    monkeypatch.setattr("hetdask.analysis.analyse", broken)
     outcome = program(["fit", config])
     assert outcome.status == 1
     assert "run.log, which has the traceback: RuntimeError: a bug" in outcome.err

@@ -97,6 +97,37 @@ def test_limits_of_the_trust_region_threads_and_folder_are_taken_over() -> None:
     assert (settings.output.folder, settings.output.plots) == (Path("out"), False)
 
 
+def test_methods_are_taken_over_by_name_with_the_options_that_have_a_meaning() -> None:
+    classical = {
+        "methods": ["Nelder-Mead", "Gurobi"],
+        "method_options": {
+            "Nelder-Mead": {"maxiter": 15000, "fatol": 1e-10, "adaptive": False},
+            "Gurobi": {"max_iterations": 2500, "tolerance": 1e-6, "_trust_region_settings": {"eta1": 0.25}},
+        },
+        "selection_strategy": "best_chi_squared",
+    }
+    fit = load(original(optimization_config={"classical_optimization": classical})).fit
+    assert fit.methods() == ["nelder-mead", "trust-region"]
+    assert (fit.max_evaluations, fit.tolerance) == (2500, 1e-6)
+    simplex = fit.nelder_mead
+    assert (simplex.max_evaluations, simplex.tolerance, simplex.adaptive) == (15000, 1e-10, False)
+
+
+def test_options_of_methods_without_a_meaning_here_are_named() -> None:
+    classical = {
+        "method_options": {"Nelder-Mead": {"xatol": 1e-10, "disp": True}, "Gurobi": {"time_limit": 1800}},
+        "selection_strategy": "consensus",
+    }
+    with pytest.warns(ConfigWarning) as caught:
+        load_settings(original(optimization_config={"classical_optimization": classical}))
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert "Nelder-Mead.xatol: parameters of different units" in text
+    assert "Nelder-Mead: the method nelder-mead has" in text
+    assert "Gurobi: the method trust-region takes its place" in text
+    assert "selection_strategy: of several methods" in text
+
+
 def test_a_cache_serves_where_the_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "cached_101_400.npz").touch()
     content = original(
@@ -146,6 +177,11 @@ def test_each_key_is_either_read_or_explained() -> None:
         ("initial_parameters.values", [1.0, 2.0], r"found 2 entries for 14 entries"),
         ("initial_parameters.values", "many", r"found 'many'"),
         ("initial_parameters.active_parameters", ["D0_reff"], r"did you mean 'D0_ref'"),
+        (
+            "optimization_config.classical_optimization.methods",
+            ["Powell"],
+            r"found 'Powell', expected 'trust-region' or 'nelder-mead'.*classical_optimization\.methods",
+        ),
         ("parameter_space.bounds", [{"min": 0}], r"expected a name in each entry"),
         ("parameter_space.bounds", {"v0": [0, 1]}, r"expected a list of entries with name, min, max"),
         ("parameter_space.bounds", [{"name": "v0", "min": 9, "max": 1}], r"v0: found min 9 above max 1"),

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from hetdask.analysis import methods_of
 from hetdask.config import Settings, load_settings
 from hetdask.config.load import parse_assignment
 from hetdask.config.template import template, write_template
 from hetdask.errors import ConfigError
+from hetdask.fitting import NelderMead, TrustRegion
 from hetdask.model.parameters import NAMES, SPECS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,6 +54,30 @@ def test_only_active_parameters_move() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["trust-region"]),
+        ({"classical": "nelder-mead"}, ["nelder-mead"]),
+        ({"classical": ["nelder-mead", "trust-region"]}, ["nelder-mead", "trust-region"]),
+        ({"classical": "all"}, ["trust-region", "nelder-mead"]),
+        ({"method": "all", "classical": "nelder-mead"}, ["trust-region", "nelder-mead"]),
+    ],
+)
+def test_methods_are_named_singly_listed_or_all(given: dict[str, Any], expected: list[str]) -> None:
+    settings = load_settings({"fit": given})
+    assert settings.fit.methods() == expected
+    assert [method.name for method in methods_of(settings)] == expected
+
+
+def test_each_method_has_its_options() -> None:
+    simplex = {"max_evaluations": 77, "tolerance": 1e-5, "adaptive": False}
+    settings = load_settings(
+        {"fit": {"method": "all", "max_evaluations": 33, "tolerance": 1e-6, "nelder_mead": simplex}}
+    )
+    assert methods_of(settings) == [TrustRegion(33, 1e-6), NelderMead(77, 1e-5, False)]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"dat": {}}, r"unknown key 'dat': did you mean 'data'\? Expected one of data, parameters"),
@@ -77,6 +103,14 @@ def test_only_active_parameters_move() -> None:
         ({"parameters": {"v0": {"value": 2e4}}}, r"parameters\.v0: the start value 20000 lies outside its bounds"),
         ({"parameters": {"f0": {"value": -1}}}, r"f0: the start value -1 lies outside its bounds.*for example min: -2"),
         ({"fit": {"method": "robust"}}, r"fit\.method: found 'robust', expected 'classical'"),
+        ({"fit": {"classical": "simplex"}}, r"found 'simplex', expected 'trust-region' or 'nelder-mead': for example"),
+        ({"fit": {"classical": ["nelder-mead"] * 2}}, r"fit\.classical names nelder-mead twice"),
+        ({"fit": {"classical": []}}, r"fit\.classical: found \[\], expected at least 1 item"),
+        (
+            {"fit": {"nelder_mead": {"maxiter": 5}}},
+            r"unknown key 'maxiter' in fit\.nelder_mead.*one of max_evaluations",
+        ),
+        ({"fit": {"seed": -1}}, r"fit\.seed: found -1"),
         ({"fit": {"tolerance": 0}}, r"fit\.tolerance: found 0, expected greater than or equal to 0"),
         (
             {"fit": {"active_parameters": ["v0"]}, "parameters": {"v0": {"fixed": True}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.errors import ConfigError
-from hetdask.fitting import HistoryEntry, Problem, Refinement, fit_store, refine
-from hetdask.fitting.refine import iid_covariance, integrable_bounds, small_problem
+from hetdask.fitting import HistoryEntry, Problem, Refinement, TrustRegion, fit_store, integrable_bounds, refine
+from hetdask.fitting.normal_problem import iid_covariance, predicted_fall, small_problem
 from hetdask.model import NAMES, PARAMETERS, as_vector, correlation, simulate_gaussian
 from hetdask.passes import Passes
 from hetdask_cluster.runner import InlineRunner, Runner
@@ -135,10 +136,10 @@ def test_an_interrupted_fit_resumes_to_the_same_answer(store: Store, fitted: Ref
     with pytest.raises(StoppedError):
         fit_store(Passes(store, InlineRunner()), start, folder=tmp_path, on_entry=stop)
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
-    with (tmp_path / "checkpoint.npy").open("ab") as file:
+    with (tmp_path / "checkpoint.trust-region.npy").open("ab") as file:
         file.write(b"a record that a killed process left half written")
     passes = Passes(store, InlineRunner())
-    result = fit_store(passes, start, folder=tmp_path, resume=True)
+    (result,) = fit_store(passes, start, folder=tmp_path, resume=True)
     assert np.array_equal(result.values, fitted.values)
     assert passes.count == fitted.passes - 5
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
@@ -147,9 +148,11 @@ def test_an_interrupted_fit_resumes_to_the_same_answer(store: Store, fitted: Ref
 
 def test_a_checkpoint_of_another_fit_is_refused(store: Store, tmp_path: Path) -> None:
     passes = Passes(store, InlineRunner())
-    fit_store(passes, problem(FLOW, ["v0"], store.noise), folder=tmp_path, max_evaluations=1)
+    fit_store(passes, problem(FLOW, ["v0"], store.noise), [TrustRegion(max_evaluations=1)], folder=tmp_path)
+    history = (tmp_path / "history.jsonl").read_text()
     with pytest.raises(ConfigError, match="without --resume"):
         fit_store(passes, problem(FLOW, ["f0"], store.noise), folder=tmp_path, resume=True)
+    assert (tmp_path / "history.jsonl").read_text() == history
 
 
 def test_a_fit_cut_short_is_not_converged(store: Store) -> None:
@@ -216,3 +219,29 @@ def test_the_covariance_of_a_regular_problem_is_the_inverse() -> None:
     covariance, identified = iid_covariance(jacobian.T @ jacobian)
     assert all(identified)
     np.testing.assert_allclose(covariance, np.linalg.inv(jacobian.T @ jacobian), rtol=1e-8)
+
+
+def test_the_small_problem_is_built_once_for_each_point(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def counted(*sums: Any) -> Any:
+        built.append(sums[0])
+        return small_problem(*sums)
+
+    monkeypatch.setattr("hetdask.fitting.objective.small_problem", counted)
+    result = refine(Passes(store, InlineRunner()), problem(off(1), MOVING, store.noise))
+    assert len(built) == result.evaluations
+
+
+def test_the_predicted_fall_is_that_of_bounded_linear_least_squares() -> None:
+    rng = np.random.default_rng(2)
+    jacobian, residual = rng.normal(size=(300, 3)) * np.array([1e-3, 1.0, 1e3]), rng.normal(size=300) + 0.3
+    small = small_problem(residual @ residual, jacobian.T @ residual, jacobian.T @ jacobian)
+    free = np.full(3, np.inf)
+    step = np.linalg.lstsq(jacobian, -residual)[0]
+    after = residual + jacobian @ step
+    assert predicted_fall(*small, -free, free) == pytest.approx(1.0 - (after @ after) / (residual @ residual))
+    lower, upper = np.where(step > 0.0, -1.0, 0.0), np.where(step > 0.0, 0.0, 1.0)
+    held = lower.copy(), upper.copy()
+    assert predicted_fall(*small, *held) < predicted_fall(*small, -free, free)
+    assert predicted_fall(*small_problem(residual @ residual, np.zeros(3), jacobian.T @ jacobian), -free, free) == 0.0

@@ -12,7 +12,7 @@ import pytest
 from hetdask.data.maps import prepare_map
 from hetdask.data.store import Store
 from hetdask.data.store_writer import StoreWriter
-from hetdask.fitting.refine import AngleFit, HistoryEntry, Refinement
+from hetdask.fitting import AngleFit, HistoryEntry, Refinement
 from hetdask.model import NAMES, PARAMETERS, as_vector, correlation
 from hetdask.results import Result
 from hetdask.results.files import write_run
@@ -110,6 +110,7 @@ def make_refinement() -> Callable[[Store], Refinement]:
         chi_squared = sum(angle.sum_squares / angle.sigma**2 for angle in angles)
         history = tuple(
             HistoryEntry(
+                method="trust-region",
                 iteration=k + 1,
                 evaluation=k + 1,
                 round=1 + k // 4,
@@ -155,6 +156,26 @@ def refinement(store: Store, make_refinement: Callable[[Store], Refinement]) -> 
 @pytest.fixture
 def result(refinement: Refinement, store: Store) -> Result:
     return Result.from_refinement(refinement, store, method="classical", timings={"ingest": 1.25}, seed=7)
+
+
+@pytest.fixture
+def compared(refinement: Refinement, store: Store) -> Result:
+    """Two methods, of which the slower one did not converge."""
+    simplex = replace(
+        refinement,
+        method="nelder-mead",
+        status="not_converged",
+        message="stopped at the limit of evaluations (fit.nelder_mead.max_evaluations) before the tolerance was met",
+        chi_squared=1.01 * refinement.chi_squared,
+        values=1.001 * refinement.values,
+        iterations=7_000,
+        evaluations=10_000,
+        passes=10_001,
+        seconds=83.0,
+    )
+    return Result.from_refinement(
+        refinement, store, method="all", tried=[refinement, simplex], timings={"total": 83.6}, seed=7
+    )
 
 
 @pytest.fixture

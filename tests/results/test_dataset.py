@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 from hetdask.data.store import Store
-from hetdask.fitting.refine import Refinement
+from hetdask.fitting import Refinement
 from hetdask.model import NAMES, dynamics
 from hetdask.results import Result
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from hetdask.data.store import Store
 from hetdask.errors import DataError
-from hetdask.fitting.refine import Refinement
+from hetdask.fitting import Refinement
 from hetdask.results import Result, files
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
 from hetdask_cluster.runner import InlineRunner
@@ -67,6 +69,12 @@ def test_run_folder_holds_everything(run_folder: Path) -> None:
     assert Result.load(run_folder).method == "classical"
     config = json.loads((run_folder / "config.resolved.json").read_text(encoding="utf-8"))
     assert config == {"fit": {"tolerance": 1e-8, "sigma": None}, "note": None}
+
+
+def test_drawing_nothing_loads_no_matplotlib_and_reading_no_xarray() -> None:
+    code = "import sys; import hetdask.analysis, hetdask.results.files; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"matplotlib", "xarray", "pandas"} & set(done.stdout.split())
 
 
 def test_returned_result_reads_its_own_maps(refinement: Refinement, store: Store, tmp_path: Path) -> None:

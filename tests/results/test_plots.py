@@ -17,7 +17,7 @@ from matplotlib.image import imread as read_png
 
 from hetdask.data.store import Store
 from hetdask.errors import DataError
-from hetdask.fitting.refine import Refinement
+from hetdask.fitting import Refinement
 from hetdask.results import Result
 from hetdask.results.figures import write_figures
 from hetdask.results.files import write_run

@@ -98,6 +98,18 @@ def test_unconverged_fit_is_not_reported_as_a_result(failed: Result) -> None:
     assert not page.all("img")
 
 
+def test_several_methods_are_compared(compared: Result, result: Result) -> None:
+    page = _Page(render_report(compared))
+    position = page.text.index("nelder-mead")
+    assert page.text[position : position + 7] == [
+        "nelder-mead", "2338.4025", "1.124", "7,000", "10,000", "1 min 23 s", "not converged",
+    ]  # fmt: skip
+    assert "Parameters by each method" in page.text
+    position = len(page.text) - page.text[::-1].index("v0") - 1
+    assert page.text[position : position + 4] == ["v0", "Å/s^(β+1)", "22", "22.022"]
+    assert "Parameters by each method" not in _Page(render_report(result)).text
+
+
 def test_all_values_are_escaped(result: Result, tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>"
     figure = FigureFile(tmp_path / "map-000.png", evil, f'">{evil}')

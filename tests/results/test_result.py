@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from hetdask.data.store import Store
 from hetdask.errors import DataError, FitError
-from hetdask.fitting.refine import Refinement
+from hetdask.fitting import Refinement
 from hetdask.model import NAMES, SPECS
 from hetdask.results import Result, result_schema
 from hetdask.results.result import json_clean
@@ -85,14 +85,33 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
     assert content["errors"] == "iid"
 
 
-def test_saved_file_obeys_the_published_schema(result: Result, failed: Result) -> None:
+def test_saved_file_obeys_the_published_schema(result: Result, failed: Result, compared: Result) -> None:
     schema = result_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    for one in (result, failed):
+    for one in (result, failed, compared):
         jsonschema.validate(json.loads(one.to_json()), schema)
     broken = json.loads(result.to_json()) | {"status": "fine"}
     with pytest.raises(jsonschema.ValidationError, match="'fine' is not one of"):
         jsonschema.validate(broken, schema)
+
+
+def test_every_method_that_was_tried_has_its_entry(result: Result, compared: Result) -> None:
+    assert list(result.methods) == ["trust-region"]
+    assert (compared.method, compared.best_method) == ("all", "trust-region")
+    assert list(compared.methods) == ["trust-region", "nelder-mead"]
+    assert compared.passes == 7 + 10_001
+    trust, simplex = compared.methods.values()
+    assert trust.values == {name: parameter.value for name, parameter in compared.parameters.items()}
+    assert simplex.model_dump(exclude={"values", "message"}) == {
+        "status": "not_converged",
+        "iterations": 7_000,
+        "evaluations": 10_000,
+        "passes": 10_001,
+        "seconds": 83.0,
+        "chi_squared": pytest.approx(1.01 * trust.chi_squared),
+        "reduced_chi_squared": pytest.approx(1.01 * (trust.reduced_chi_squared or math.nan)),
+    }
+    assert simplex.values["v0"] == pytest.approx(1.001 * trust.values["v0"])
 
 
 def test_file_holds_no_nan(result: Result) -> None:

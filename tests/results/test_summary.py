@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hetdask.data.store import Store
 from hetdask.errors import ConfigError
-from hetdask.fitting.refine import Refinement
+from hetdask.fitting import Refinement
 from hetdask.results import Result
 from hetdask.results.summary import as_text, concerns, print_summary, shown_angles, summary, summary_against
 
@@ -54,6 +54,17 @@ Frames without data are left out: up to 1 of 40 frames in 3 of 3 maps.
 Missing pixels of good frames are left out: 1 in 1 of 3 maps.
 """
 
+GOLDEN_METHODS = """\
+Methods
+
+ method              chi²   chi²/dof   iterations   evaluations         time   status
+ ─────────────────────────────────────────────────────────────────────────────────────────────
+ trust-region     2315.25      1.113            5             6       600 ms   converged, best
+ nelder-mead    2338.4025      1.124        7,000        10,000   1 min 23 s   not converged
+
+Maps
+"""
+
 GOLDEN_AGAINST = """\
 Converged · method trust-region · reduced chi-squared 1.113 · 3 maps · 2,100 pixels · 1.9 s
 
@@ -73,6 +84,13 @@ Fit against truth
 
 def test_summary_in_plain_text(result: Result) -> None:
     assert as_text(summary(result)) == GOLDEN_SUMMARY
+
+
+def test_several_methods_are_compared_in_a_table(result: Result, compared: Result) -> None:
+    text = as_text(summary(compared))
+    assert text.startswith("Converged · method trust-region")
+    assert GOLDEN_METHODS in text
+    assert "Methods" not in as_text(summary(result))
 
 
 def test_comparison_with_the_truth_in_plain_text(result: Result) -> None:
