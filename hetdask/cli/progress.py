@@ -133,6 +133,6 @@ def describe(entry: HistoryEntry) -> str:
     """One evaluation of a fit in a few words."""
     better = "" if entry.improved else ", no better"
     return (
-        f"round {entry.round}, evaluation {entry.evaluation}: χ² = {entry.chi_squared:.6g}{better}, "
+        f"{entry.method}, round {entry.round}, evaluation {entry.evaluation}: χ² = {entry.chi_squared:.6g}{better}, "
         f"{entry.pixels_per_second / 1e6:.0f} Mpixel/s"
     )

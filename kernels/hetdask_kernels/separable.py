@@ -144,10 +144,12 @@ def _linear(gain, linear, gram):  # type: ignore[no-untyped-def]
 
 
 _BEFORE: Final = 15 * LANES
-_GROUPS: Final = _BEFORE + LANES
-_PRODUCTS: Final = _GROUPS + 4 * LANES
+_GROUPS: Final = _BEFORE + 2 * LANES
+_OWN: Final = _GROUPS + 4 * LANES
+_PRODUCTS: Final = _OWN + 3 * LANES
 _WORK: Final = _PRODUCTS + 4 * LANES
-"""Offsets in the working array of `_cross`: sums, gains of the frame before, membership of groups, products."""
+"""Offsets in the working array of `_cross`: gains of the frame before (after the sums), membership of groups,
+multiples of the terms in the function of a lane's group, products."""
 
 
 @njit(fastmath=REORDER, **JIT)
@@ -166,6 +168,9 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
     for g in range(4):
         for k in range(4 * g, 4 * g + 4):
             work[_GROUPS + g * LANES + k] = 1.0
+            work[_OWN + k] = 1.0 if g in (0, 3) else 0.0
+            work[_OWN + LANES + k] = 1.0 if g in (1, 3) else 0.0
+            work[_OWN + 2 * LANES + k] = 0.0 if g == 2 else 2.0 if g == 3 else 1.0
     for first in range(0, n, BATCH):
         count = min(BATCH, n - first)
         for f in range(count):
@@ -181,20 +186,16 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
             o1, o2, o3 = one * u1, one * u2, one * u3
             w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
             h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
-            half = 0.5 * w3
+            half, half_u3 = 0.5 * w3, 0.5 * u3
             q0, q1, q2, q3, q5, q6, q7 = (
                 pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
             )  # fmt: skip
             q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
             row = gain[j]
             for k in range(lanes):
-                ref, sample = work[_GROUPS + k], work[_GROUPS + LANES + k]
                 flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
-                u = work[_BEFORE + k]
-                straight = 1.0 - mixed
-                e1 = u * (o1 * straight + t1 * mixed)
-                e2 = u * (o2 * straight + t2 * mixed)
-                e3 = u * (o3 * straight + t3 * mixed)
+                straight, bent = work[_BEFORE + k], work[_BEFORE + LANES + k]
+                e1, e2, e3 = straight * o1 + bent * t1, straight * o2 + bent * t2, straight * o3 + bent * t3
                 s11 = aa * (work[k] + e1 * u1)
                 s12 = ab * (work[LANES + k] + e1 * u2)
                 s21 = ab * (work[2 * LANES + k] + e2 * u1)
@@ -207,8 +208,8 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
                 s2c, s2s = br * x - bi * z, br * z + bi * x
                 x, z = work[10 * LANES + k] + e3 * u2, work[11 * LANES + k]
                 sc2, ss2 = br * x - bi * z, br * z + bi * x
-                same = ab * (work[12 * LANES + k] + e3 * u3)
-                x, z = work[13 * LANES + k] + e3 * u3, work[14 * LANES + k]
+                same = ab * (work[12 * LANES + k] + e3 * half_u3)
+                x, z = work[13 * LANES + k] + e3 * half_u3, work[14 * LANES + k]
                 s33, t33 = cr * x - ci * z, cr * z + ci * x
                 work[k], work[LANES + k], work[2 * LANES + k], work[3 * LANES + k] = s11, s12, s21, s22
                 work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
@@ -217,24 +218,28 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
                 work[10 * LANES + k], work[11 * LANES + k] = sc2, ss2
                 work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
                 # Contract with the amplitudes of the lane's group at the later frame.
-                m1, m2 = w1 * (ref + mixed), w2 * (sample + mixed)
-                mc, ms = half * (ref + sample + 2.0 * mixed), w3 * flow
+                m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
+                mc, ms = half * work[_OWN + 2 * LANES + k], w3 * flow
                 z1 = m1 * s11 + m2 * s21 + mc * sc1 + ms * ss1
                 z2 = m1 * s12 + m2 * s22 + mc * sc2 + ms * ss2
-                cc, ss, cs = 0.5 * (same + s33), 0.5 * (same - s33), 0.5 * t33
-                zc = m1 * s1c + m2 * s2c + mc * cc + ms * cs
-                zs = m1 * s1s + m2 * s2s + mc * cs + ms * ss
+                zc = m1 * s1c + m2 * s2c + mc * (same + s33) + ms * t33
+                zs = m1 * s1s + m2 * s2s + mc * t33 + ms * (same - s33)
                 # Reference, sample and flow enter with a minus sign at the later frame.
                 here = row[k]
-                work[_BEFORE + k] = here
-                work[_PRODUCTS + k] = here * (ref * q0 + sample * q1 + flow * q2 + mixed * q3) - w1 * z1 - half * zc
-                work[_PRODUCTS + LANES + k] = (
-                    here * (ref * q1 + sample * q5 + flow * q6 + mixed * q7) - w2 * z2 - half * zc
-                )
-                work[_PRODUCTS + 2 * LANES + k] = here * (ref * q2 + sample * q6 + flow * q10 + mixed * q11) - w3 * zs
-                work[_PRODUCTS + 3 * LANES + k] = (
-                    here * (ref * q3 + sample * q7 + flow * q11 + mixed * q15) + h1 * z1 + h2 * z2 + h3 * zc
-                )
+                work[_BEFORE + LANES + k] = here * mixed
+                work[_BEFORE + k] = here - here * mixed
+                work[_PRODUCTS + k] = -w1 * z1 - half * zc
+                work[_PRODUCTS + LANES + k] = -w2 * z2 - half * zc
+                work[_PRODUCTS + 2 * LANES + k] = -w3 * zs
+                work[_PRODUCTS + 3 * LANES + k] = h1 * z1 + h2 * z2 + h3 * zc
+            # Both gains at this frame; a loop of its own, for which there are registers enough.
+            for k in range(lanes):
+                ref, sample = row[k] * work[_GROUPS + k], row[k] * work[_GROUPS + LANES + k]
+                flow, mixed = row[k] * work[_GROUPS + 2 * LANES + k], row[k] * work[_GROUPS + 3 * LANES + k]
+                work[_PRODUCTS + k] += ref * q0 + sample * q1 + flow * q2 + mixed * q3
+                work[_PRODUCTS + LANES + k] += ref * q1 + sample * q5 + flow * q6 + mixed * q7
+                work[_PRODUCTS + 2 * LANES + k] += ref * q2 + sample * q6 + flow * q10 + mixed * q11
+                work[_PRODUCTS + 3 * LANES + k] += ref * q3 + sample * q7 + flow * q11 + mixed * q15
             products[f * 4 * LANES : (f + 1) * 4 * LANES] = work[_PRODUCTS:_WORK]
         for m in range(LANES):
             out = half_gram[m]
