@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -30,9 +30,12 @@ from hetdask.fitting import (
     fit_store,
     integrable_bounds,
 )
+from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
 from hetdask.passes.chi_squared import noise_levels
 from hetdask.passes.run import Passes
+from hetdask.passes.tiles import RESIDENT_BYTES
 from hetdask.results import Result
+from hetdask.results.build import search_summary
 from hetdask.results.files import prepare_run_folder, write_run
 from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
@@ -52,7 +55,7 @@ class Progress(Protocol):
     """What a long analysis tells while it runs."""
 
     def stage(self, name: str) -> None:
-        """A stage begins: "ingest", "load", "refine" or "results"."""
+        """A stage begins: "ingest", "reduce", "search", "load", "refine" or "results"."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """So many steps of the stage are done."""
@@ -104,8 +107,7 @@ def _runner(client: Client | Runner | None, store: Store, settings: Settings) ->
 
 def _memory(runner: Runner, store: Store) -> Memory:
     """Budget, projected peak of the whole run, and the largest worker so far."""
-    tile_bytes = PIXEL_BYTES * store.tile**2
-    shards = [spec.n_tiles * tile_bytes for spec in store.shards()]
+    shards = [int(spec.n_tiles * store.tile**2 * RESIDENT_BYTES) for spec in store.shards()]
     plan = runner.plan
     return Memory(
         budget=None if plan is None else plan.budget,
@@ -282,6 +284,13 @@ def analyse(
     progress = progress or Silent()
     stages = _Stages(progress)
     problem = problem_of(settings, store)
+    found = None
+    with stages("reduce"):
+        reduced = reduced_passes(store, runner)
+    if settings.start() == "search":
+        with stages("search"):
+            found = find_start(reduced, problem, runner, seed=settings.fit.seed, on_round=progress.advance)
+        problem = replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
     if resident_bytes is None and runner.plan is not None:
         resident_bytes = runner.plan.resident
     with stages("load"):
@@ -296,25 +305,21 @@ def analyse(
             resume=resume,
             on_entry=progress.evaluation,
         )
+        best = best_of(tried)
+        noise = noise_of(reduced, best)
+        facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed, "noise": noise}
+        if found is not None:
+            rounds, tolerance = settings.fit.rounds, settings.fit.tolerance
+            best, rivals = settle(passes, problem, best, found, rounds=rounds, tolerance=tolerance, noise=noise)
+            facts["search"] = search_summary(found, rivals)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
-    facts: RunFacts = {
-        "method": settings.fit.method,
-        "tried": tried,
-        "timings": seconds,
-        "memory": _memory(runner, store),
-        "seed": settings.fit.seed,
-        "cluster": {"runner": type(runner).__name__, "workers": runner.n_workers},
-    }
+    facts["timings"] = seconds
+    facts["memory"] = _memory(runner, store)
+    facts["cluster"] = {"runner": type(runner).__name__, "workers": runner.n_workers}
     if folder is None:
-        return Result.from_refinement(best_of(tried), store, **facts)
+        return Result.from_refinement(best, store, **facts)
     with stages("results"):
         return write_run(
-            folder,
-            best_of(tried),
-            store,
-            config=settings.resolved(),
-            plots=settings.output.plots,
-            runner=runner,
-            **facts,
+            folder, best, store, config=settings.resolved(), plots=settings.output.plots, runner=runner, **facts
         )

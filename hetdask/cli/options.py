@@ -77,7 +77,12 @@ fit_options = combine(
     ),
     click.option("-o", "--output", type=click.Path(), metavar="RUN", help="Run folder."),
     compute_options,
-    click.option("--start", type=click.Choice(["given"]), help="Where to start from. [default: given]"),
+    click.option(
+        "--start",
+        type=click.Choice(["given", "search"]),
+        help="Start values: those of the configuration, or a global search within the bounds. "
+        "[default: given if the configuration has any]",
+    ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),
     click.option(
         "--set",

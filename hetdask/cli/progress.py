@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from hetdask.fitting import HistoryEntry
 
-STAGES: Final = {"ingest": "ingest", "load": "load", "refine": "fit", "results": "results"}
+STAGES: Final = {
+    "ingest": "ingest",
+    "reduce": "reduce",
+    "search": "search",
+    "load": "load",
+    "refine": "fit",
+    "results": "results",
+}
 """Stages of an analysis, and what they are called here."""
 
 PLAIN_SECONDS: Final = 5.0

@@ -138,7 +138,12 @@ class FitSettings(_Section):
         description=f"{', '.join(CLASSICAL)} or all; of several, the lowest χ² of those that converged counts",
         examples=[list(CLASSICAL)],
     )
-    start: Literal["given"] = Field("given", description="start from the values under parameters")
+    start: Literal["given", "search"] | None = Field(
+        None,
+        description="given: from the values under parameters; search: from the bounds alone, by a global search; "
+        "null: given if any free parameter has a value, else search",
+        examples=["search"],
+    )
     active_parameters: list[str] | None = Field(
         None,
         description="only these move; null: all that are not fixed",
@@ -311,6 +316,13 @@ class Settings(_Section):
             )
         return TableRow(name, value, low, high, fixed)
 
+    def start(self) -> Literal["given", "search"]:
+        """Where a fit starts: as asked for, else from given values if any free parameter has one."""
+        if self.fit.start is not None:
+            return self.fit.start
+        free = [row.name for row in self.parameter_table() if not row.fixed]
+        return "given" if any(self._setting(name).value is not None for name in free) else "search"
+
     def true_values(self) -> dict[str, float]:
         """Values of all parameters for a simulation."""
         values = {row.name: row.value for row in self.parameter_table()}
@@ -323,6 +335,7 @@ class Settings(_Section):
         dump = self.model_dump(mode="json")
         dump["parameters"] = {row.name: _without_name(row) for row in self.parameter_table()}
         dump["fit"]["active_parameters"] = None
+        dump["fit"]["start"] = self.start()
         return dump
 
 

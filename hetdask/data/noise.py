@@ -57,11 +57,18 @@ def white_noise(c2: NDArray[np.floating]) -> float:
     >>> round(white_noise(1.0 + 0.01 * rng.standard_normal((300, 300))), 4)
     0.01
     """
-    differences = _differences(c2)
-    if differences.size == 0:
+    return robust_scatter(_differences(c2))
+
+
+def robust_scatter(values: NDArray[np.float64]) -> float:
+    """Standard deviation about 0, outliers left out: the median absolute value, then what lies within four of it.
+
+    NaN without values.
+    """
+    if values.size == 0:
         return math.nan
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(differences)))
-    squares = np.square(differences)
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(values)))
+    squares = np.square(values)
     for _ in range(CLIPPING_ROUNDS):
         inside = squares[squares <= (CLIP * sigma) ** 2]
         sigma = math.sqrt(float(np.mean(inside)) / CLIPPED_VARIANCE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,8 +20,10 @@ from hetdask.results.result import (
     Identifiability,
     Memory,
     MethodResult,
+    OptimumResult,
     ParameterResult,
     RunFacts,
+    SearchSummary,
     WeakDirection,
     finite,
     json_clean,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from hetdask.fitting import AngleFit, Refinement
+    from hetdask.fitting.cold_start import Rival
+    from hetdask.fitting.noise_model import NoiseModel
+    from hetdask.fitting.search import SearchResult
 
 RECORDED_PACKAGES: Final = (
     "hetdask",
@@ -42,6 +47,13 @@ RECORDED_PACKAGES: Final = (
     "zarr",
     "h5py",
     "xarray",
+)
+
+
+RIVALS: Final = "the search found another optimum that these data cannot tell from this one: see search.optima"
+DISBELIEF: Final = (
+    "the residuals are above the noise level: either the search missed a better optimum, or the model does not "
+    "describe these data"
 )
 
 
@@ -90,10 +102,11 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
     stages = {name: float(seconds) for name, seconds in facts.get("timings", {}).items()}
     stages.setdefault("refine", float(refinement.seconds))
     stages.setdefault("total", sum(stages.values()))
-    tried = facts.get("tried", (refinement,))
+    tried, search = facts.get("tried", (refinement,)), facts.get("search")
+    doubt = None if search is None or refinement.status != "converged" else _doubt(search)
     return {
-        "status": refinement.status,
-        "message": refinement.message,
+        "status": refinement.status if doubt is None else "ambiguous",
+        "message": doubt or refinement.message,
         "method": facts.get("method", refinement.method),
         "best_method": refinement.method,
         "errors": "iid",
@@ -103,9 +116,10 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "n_points": int(refinement.n_points),
         "dof": int(refinement.dof),
         "resolution": facts.get("resolution", "full"),
-        "angles": _angles(refinement, store),
+        "angles": _angles(refinement, store, facts.get("noise")),
         "correlations": Correlations(names=list(refinement.free), matrix=_correlations(refinement.covariance)),
         "identifiability": _identifiability(refinement),
+        "search": search,
         "methods": {one.method: _method(one) for one in tried},
         "timings": stages,
         "passes": sum(int(one.passes) for one in tried),
@@ -132,10 +146,38 @@ def _method(refinement: Refinement) -> MethodResult:
         seconds=float(refinement.seconds),
         chi_squared=_number(refinement.chi_squared, "chi_squared"),
         reduced_chi_squared=_reduced(refinement),
-        values={
-            spec.name: _number(value, spec.name) for spec, value in zip(PARAMETERS, refinement.values, strict=True)
-        },
+        values=_values(refinement.values),
     )
+
+
+def _doubt(search: SearchSummary) -> str | None:
+    """Why the best optimum of a search may not be the answer; None if nothing speaks against it."""
+    if any(one.contender for one in search.optima):
+        return RIVALS
+    return DISBELIEF if search.believed is False else None
+
+
+def search_summary(found: SearchResult, rivals: Sequence[Rival]) -> SearchSummary:
+    """What a search has found, and what became of its other optima at full resolution."""
+    return SearchSummary(
+        starts=found.starts,
+        agreed=found.best.reached,
+        gap=finite(found.gap),
+        believed=found.believed,
+        level=found.level,
+        evaluations=found.evaluations,
+        seconds=found.seconds,
+        optima=[
+            OptimumResult(
+                values=_values(rival.refinement.values), excess=float(rival.excess), contender=bool(rival.contender)
+            )
+            for rival in rivals
+        ],
+    )
+
+
+def _values(vector: NDArray[np.float64]) -> dict[str, float]:
+    return {spec.name: _number(value, spec.name) for spec, value in zip(PARAMETERS, vector, strict=True)}
 
 
 def _number(value: float, name: str) -> float:
@@ -171,10 +213,22 @@ def _parameters(refinement: Refinement) -> dict[str, ParameterResult]:
     return out
 
 
-def _angles(refinement: Refinement, store: StoreFacts) -> list[AngleResult]:
+def _angles(refinement: Refinement, store: StoreFacts, noise: NoiseModel | None) -> list[AngleResult]:
     free_per_point = len(refinement.free) / refinement.n_points if refinement.n_points else 0.0
-    return [
+    angles = [
         _angle(fit, white, free_per_point) for fit, white in zip(refinement.angles, store.noise.tolist(), strict=True)
+    ]
+    if noise is None:
+        return angles
+    return [
+        angle.model_copy(
+            update={
+                "sigma_white": finite(noise.sigma_white[m]),
+                "speckles": finite(noise.speckles[m]) if np.isfinite(noise.speckles_range[m, 1]) else None,
+                "expected_rms": finite(noise.expected_rms[m]),
+            }
+        )
+        for m, angle in enumerate(angles)
     ]
 
 

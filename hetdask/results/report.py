@@ -13,11 +13,12 @@ from hetdask.results.figures import FigureFile
 from hetdask.results.formatting import format_measurement, format_number, format_seconds
 from hetdask.results.result import STATUS_TEXT, Result
 from hetdask.results.summary import (
-    ANGLE_HEADS,
     METHOD_HEADS,
     angle_cells,
+    angle_heads,
     bounds_text,
     concerns,
+    is_judged,
     method_rows,
     notes,
     parameter_note,
@@ -57,12 +58,16 @@ def render_report(result: Result, figures: Sequence[FigureFile] = ()) -> str:
         parameters=list(_parameter_rows(result)),
         concerns=concerns(result),
         notes=notes(result),
-        angle_heads=(*ANGLE_HEADS, "pixels", "quality"),
-        angles=[(*angle_cells(angle), f"{angle.n_points:,}", angle.quality) for angle in result.angles],
+        angle_heads=(*angle_heads(result), "pixels", "quality"),
+        angles=[
+            (*angle_cells(angle, judged=is_judged(result)), f"{angle.n_points:,}", angle.quality)
+            for angle in result.angles
+        ],
         figures=[(figure.title, figure.description, _data_uri(figure.path)) for figure in figures],
         figures_of_maps=sum(figure.path.name.startswith("map-") for figure in figures),
         method_heads=METHOD_HEADS,
         methods=method_rows(result),
+        optima=list(_other_optima(result)),
         messages=[(name, method.message) for name, method in result.methods.items()],
         values=list(_values_by_method(result)) if len(result.methods) > 1 else [],
         stages=[(name, format_seconds(seconds)) for name, seconds in result.timings.items()],
@@ -86,6 +91,17 @@ def _source_name(result: Result) -> str:
 
 def _data_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _other_optima(result: Result) -> Iterator[tuple[str, ...]]:
+    """The free parameters at other optima of a search, one row each; the first row holds the heads."""
+    optima = result.search.optima if result.search is not None else []
+    if not optima:
+        return
+    yield ("Parameter", "Result", *(f"{100.0 * one.excess:+.3g} % χ²" for one in optima))
+    for name, parameter in result.parameters.items():
+        if not parameter.fixed:
+            yield (name, format_number(parameter.value), *(format_number(one.values[name]) for one in optima))
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hetdask.fitting import HistoryEntry, Refinement
+    from hetdask.fitting.noise_model import NoiseModel
     from hetdask.results.build import StoreFacts
     from hetdask.results.plots import PlotKind
 
@@ -28,9 +29,10 @@ SCHEMA: Final = "hetdask.result/1"
 RESULT_FILE: Final = "result.json"
 DATASET_FOLDER: Final = "result.zarr"
 
-Status = Literal["converged", "not_converged", "interrupted"]
+Status = Literal["converged", "ambiguous", "not_converged", "interrupted"]
 STATUS_TEXT: Final[dict[Status, str]] = {
     "converged": "Converged",
+    "ambiguous": "Ambiguous: these values are a minimum, but perhaps not the answer",
     "not_converged": "Not converged: these values are not a result",
     "interrupted": "Interrupted: these values are the best so far, not a result",
 }
@@ -45,6 +47,10 @@ class RunFacts(TypedDict, total=False):
         What was asked for, such as "classical"; the refinement's own method where it is missing.
     tried : sequence of Refinement
         All methods that were tried, the one whose values count among them.
+    search : SearchSummary
+        How the start was found.
+    noise : NoiseModel or None
+        What the residuals say about the noise.
     resolution : {"full", "reduced"}
     timings : mapping of str to float
         Seconds by stage; the refinement's own time is added as "refine" where it is missing.
@@ -56,6 +62,8 @@ class RunFacts(TypedDict, total=False):
 
     method: str
     tried: Sequence[Refinement]
+    search: SearchSummary
+    noise: NoiseModel | None
     resolution: Literal["full", "reduced"]
     timings: Mapping[str, float]
     memory: Memory
@@ -97,8 +105,12 @@ class AngleResult(_Part):
     reduced_chi_squared: float | None = Field(description="Of this map; its share of the parameters is subtracted.")
     residual_rms: float | None = Field(description="Root of the mean squared residual, in units of c2.")
     expected_rms: float | None = Field(description="Predicted by white and speckle noise; null where not predicted.")
-    sigma_white: float | None = Field(description="White noise from neighbouring pixels; null where not estimated.")
-    speckles: float | None = Field(description="Effective number of speckles; null where not estimated.")
+    sigma_white: float | None = Field(
+        description="White noise from the residuals of the fit, else from neighbouring pixels; null where unknown."
+    )
+    speckles: float | None = Field(
+        description="Effective number of speckles; null where the residuals show no speckle noise."
+    )
     n_points: int = Field(description="Pixels above the diagonal that were fitted.")
     quality: str = Field(description="In words; 'not judged' where expected_rms is null.")
 
@@ -136,6 +148,31 @@ class MethodResult(_Part):
     chi_squared: float
     reduced_chi_squared: float | None
     values: dict[str, float] = Field(description="All parameters by name, in their units.")
+
+
+class OptimumResult(_Part):
+    """Another minimum of χ² that a search has found, fitted at full resolution."""
+
+    values: dict[str, float] = Field(description="All parameters by name, in their units.")
+    excess: float = Field(description="Its χ² over that of the result, less one; weighted as the result is.")
+    contender: bool = Field(description="Whether these data cannot decide against it.")
+
+
+class SearchSummary(_Part):
+    """How the start values were found."""
+
+    starts: int = Field(description="Independent starts.")
+    agreed: int = Field(description="Starts that reached the best optimum.")
+    gap: float | None = Field(
+        description="Relative distance in χ² to the second-best distinct optimum on reduced data; null for none."
+    )
+    believed: bool | None = Field(
+        description="Whether the residuals of the best optimum are at the noise level; null if that was not judged."
+    )
+    level: int = Field(description="Level of the reduced data on which optima were compared.")
+    evaluations: int = Field(description="Evaluations of the model on reduced data.")
+    seconds: float
+    optima: list[OptimumResult] = Field(description="Distinct others that came close, best first.")
 
 
 class Memory(_Part):
@@ -183,6 +220,9 @@ class Result(_Part):
     angles: list[AngleResult]
     correlations: Correlations
     identifiability: Identifiability
+    search: SearchSummary | None = Field(
+        default=None, description="How start values were found; null where they were given."
+    )
     methods: dict[str, MethodResult] = Field(description="Every method that was tried, by name, in their order.")
     timings: dict[str, float] = Field(description="Seconds by stage.")
     passes: int = Field(description="Passes over the data, all methods together.")

@@ -21,7 +21,14 @@ from hetdask.results.formatting import (
     format_number,
     format_seconds,
 )
-from hetdask.results.result import STATUS_TEXT, AngleResult, ParameterResult, Result
+from hetdask.results.result import (
+    STATUS_TEXT,
+    AngleResult,
+    OptimumResult,
+    ParameterResult,
+    Result,
+    SearchSummary,
+)
 
 TEXT_WIDTH: Final = 112
 """Columns of the plain text, where no terminal says how many there are."""
@@ -31,7 +38,12 @@ WIDE: Final = 100
 
 ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "residual rms", "chi²/dof")
 
+NOISE_HEADS: Final = ("expected rms", "speckles")
+
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
+
+SHOWN_OPTIMA: Final = 3
+"""Other optima in the table; all of them are in result.json."""
 
 SHOWN_ANGLES: Final = 20
 """Rows of the table of maps; of more maps an even selection is shown."""
@@ -95,8 +107,18 @@ def status_line(result: Result) -> str:
     return f"{STATUS_TEXT[result.status]} · {facts_line(result)}"
 
 
-def angle_cells(angle: AngleResult) -> tuple[str, ...]:
-    """Numbers of one map as text, under `ANGLE_HEADS`."""
+def angle_heads(result: Result) -> tuple[str, ...]:
+    """Heads of the table of maps: what noise predicts is left out where nothing was predicted."""
+    return (*ANGLE_HEADS, *(NOISE_HEADS if is_judged(result) else ()))
+
+
+def is_judged(result: Result) -> bool:
+    """Whether the residuals were compared with white and speckle noise."""
+    return any(angle.expected_rms is not None for angle in result.angles)
+
+
+def angle_cells(angle: AngleResult, *, judged: bool) -> tuple[str, ...]:
+    """Numbers of one map as text, under `angle_heads`."""
     return (
         format_fixed(angle.phi, 2),
         format_number(angle.q),
@@ -105,7 +127,13 @@ def angle_cells(angle: AngleResult) -> tuple[str, ...]:
         format_number(angle.sigma, 3),
         format_number(angle.residual_rms, 3),
         format_fixed(angle.reduced_chi_squared, 3),
+        *((format_number(angle.expected_rms, 3), _rounded(angle.speckles)) if judged else ()),
     )
+
+
+def _rounded(count: float | None) -> str:
+    """A number that is known to some ten per cent."""
+    return MISSING if count is None else f"{float(f'{count:.2g}'):,.0f}"
 
 
 def method_rows(result: Result) -> list[tuple[str, ...]]:
@@ -124,6 +152,17 @@ def method_rows(result: Result) -> list[tuple[str, ...]]:
     ]
 
 
+def search_line(search: SearchSummary) -> str:
+    """What the search did, in a sentence."""
+    line = (
+        f"Start values: global search, {search.agreed} of {search.starts} starts reached the best optimum "
+        f"({search.evaluations:,} evaluations on reduced data, {format_seconds(search.seconds)})"
+    )
+    if search.gap is None:
+        return f"{line}; no other optimum was found."
+    return f"{line}; the next one had {100.0 * search.gap:.2g} % more chi-squared there."
+
+
 def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
     """Indices of at most `most` of `count` maps, evenly spread, first and last among them.
 
@@ -140,6 +179,12 @@ def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
 def concerns(result: Result) -> list[str]:
     """What a reader of the numbers must look at, in sentences; empty if nothing."""
     lines = []
+    contenders = [] if result.search is None else [one for one in result.search.optima if one.contender]
+    if contenders:
+        lines.append(
+            f"{len(contenders)} other optim{'um' if len(contenders) == 1 else 'a'} cannot be excluded by these data: "
+            "tighten the bounds, fix what is known, or measure at more angles."
+        )
     for name, parameter in result.parameters.items():
         if parameter.at_bound is not None:
             side, key, bound = (
@@ -162,7 +207,8 @@ def concerns(result: Result) -> list[str]:
 
 def notes(result: Result) -> list[str]:
     """How to read the numbers, in sentences."""
-    lines = [CHI_SQUARED_NOTE]
+    lines = [] if result.search is None else [search_line(result.search)]
+    lines.append(CHI_SQUARED_NOTE)
     if result.errors == "iid":
         lines.append(IID_NOTE)
     lines.extend(_data_notes(result))
@@ -218,13 +264,13 @@ def _angle_table(result: Result) -> Table:
     if len(shown) < len(result.angles):
         title += f" ({len(shown)} of {len(result.angles)}, evenly spread; all of them are in result.json)"
     table = new_table(title)
-    for name in ANGLE_HEADS:
+    for name in angle_heads(result):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("note")
     for index in shown:
         angle = result.angles[index]
         note = "" if angle.quality == "not judged" else angle.quality
-        add_row(table, (*angle_cells(angle), note), False, bool(note))
+        add_row(table, (*angle_cells(angle, judged=is_judged(result)), note), False, bool(note))
     return table
 
 
@@ -234,6 +280,20 @@ def _method_table(result: Result) -> Table:
         table.add_column(name, justify="left" if name in {"method", "status"} else "right", no_wrap=True)
     for cells, method in zip(method_rows(result), result.methods.values(), strict=True):
         add_row(table, cells, False, method.status != "converged")
+    return table
+
+
+def _optima_table(result: Result, optima: list[OptimumResult]) -> Table:
+    """The free parameters at the result and at other optima side by side."""
+    table = new_table("Other optima of the search")
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("result", justify="right", no_wrap=True)
+    for one in optima:
+        table.add_column(f"{100.0 * one.excess:+.3g} % chi²", justify="right", no_wrap=True)
+    for name, parameter in result.parameters.items():
+        if not parameter.fixed:
+            values = [format_number(value) for value in (parameter.value, *(one.values[name] for one in optima))]
+            add_row(table, (name, *values), False, False)
     return table
 
 
@@ -248,6 +308,8 @@ def summary(result: Result) -> RenderableType:
     parts.extend((Text(), _ParameterTable(result)))
     if len(result.methods) > 1:
         parts.append(_method_table(result))
+    if result.search is not None and result.search.optima:
+        parts.append(_optima_table(result, result.search.optima[:SHOWN_OPTIMA]))
     parts.append(_angle_table(result))
     parts.extend(Text(line, style="dim") for line in notes(result))
     return Group(*parts)

@@ -122,8 +122,9 @@ def _stencil_variance(weights, coherence, chain, contrast, out):  # type: ignore
         total = 0.0
         for a in range(n):
             for b in range(n):
-                value = _covariance(a, n + a, b, n + b, coherence[s], chain[s], contrast)
-                total += weights[a] * weights[b] * value
+                weight = weights[a] * weights[b]
+                if weight != 0.0:
+                    total += weight * _covariance(a, n + a, b, n + b, coherence[s], chain[s], contrast)
         out[s] = max(total, 0.0)
 
 

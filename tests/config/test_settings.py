@@ -244,3 +244,10 @@ def test_the_configurations_that_are_shipped_are_valid(name: str) -> None:
     settings = load_settings(CONFIGS / name)
     assert settings.data.source is not None
     assert any(not row.fixed for row in settings.parameter_table())
+
+
+def test_a_fit_searches_where_no_start_value_is_given() -> None:
+    assert load_settings({}).start() == "search"
+    assert load_settings({"parameters": {"v0": {"min": 0.0, "max": 9.0}, "f2": {"value": 1.0}}}).start() == "search"
+    assert load_settings({"parameters": {"v0": {"value": 3.0}}}).start() == "given"
+    assert load_settings({"parameters": {"v0": {"value": 3.0}}, "fit": {"start": "search"}}).start() == "search"

@@ -13,6 +13,7 @@ from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.fitting import Refinement
 from hetdask.results import Result
+from hetdask.results.result import OptimumResult, SearchSummary
 from hetdask.results.summary import as_text, concerns, print_summary, shown_angles, summary, summary_against
 
 GOLDEN_SUMMARY = """\
@@ -174,3 +175,32 @@ def test_large_deviation_stands_out(result: Result) -> None:
 def test_unknown_truth_is_an_error_with_a_suggestion(result: Result) -> None:
     with pytest.raises(ConfigError, match="unknown parameter 'D0_rev': did you mean 'D0_ref'"):
         summary_against(result, {"D0_rev": 1.0})
+
+
+def test_a_search_tells_what_it_found_and_what_it_could_not_exclude(result: Result) -> None:
+    values = {name: parameter.value for name, parameter in result.parameters.items()} | {"v0": -17.25}
+    search = SearchSummary(
+        starts=48,
+        agreed=12,
+        gap=0.004,
+        believed=True,
+        level=3,
+        evaluations=5210,
+        seconds=7.0,
+        optima=[OptimumResult(values=values, excess=0.00021, contender=True)],
+    )
+    searched = result.model_copy(update={"search": search, "status": "ambiguous"})
+    text = as_text(summary(searched))
+    assert text.startswith("Ambiguous: ")
+    assert "1 other optimum cannot be excluded by these data" in text
+    assert "12 of 48 starts reached the best optimum" in text
+    assert "+0.021 % chi²" in text
+    assert "-17.25" in text
+
+
+def test_residuals_stand_beside_what_noise_predicts(result: Result) -> None:
+    angles = [angle.model_copy(update={"expected_rms": 0.0123, "speckles": 3412.0}) for angle in result.angles]
+    text = as_text(summary(result.model_copy(update={"angles": angles})))
+    assert "expected rms" in text
+    assert "0.0123" in text
+    assert "3,400" in text

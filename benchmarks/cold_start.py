@@ -1,0 +1,212 @@
+"""Fits from the bounds alone: how often the optimum of random experiments is found, how often claimed, how fast.
+
+    python benchmarks/cold_start.py
+
+Every experiment of `experiments.py` goes the whole way of `hetdask.fit` with default settings: search on reduced data,
+fit at full resolution. It succeeds if its sum of squared residuals is at most 1.003 times that of the truth, with the
+best contrast and offset of each angle. With speckle noise the optimum lies well below the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from common import (
+    Ratio,
+    console,
+    duration,
+    machine,
+    parse_arguments,
+    show,
+    show_ratios,
+    significant,
+    versions,
+    write_result,
+)
+from experiments import Experiment, draw
+from numpy.typing import NDArray
+from rich.progress import track
+
+import hetdask
+from hetdask.data.store import Store
+from hetdask.data.writers import write_store
+from hetdask.model import NAMES
+from hetdask.passes import Passes, project
+from hetdask_cluster.local import open_runner
+from hetdask_cluster.runner import InlineRunner, Runner
+
+SUCCESS: Final = 1.003
+"""Sum of squares, over the truth's, up to which a fit has found the optimum."""
+
+TIMED: Final = (1000, 5)
+"""Frames and angles of the experiments that are timed."""
+
+STRATA: Final[dict[str, Sequence[float]]] = {
+    "frames": (100, 200, 400, 1001),
+    "angles": (2, 3, 5, 9),
+    "slow_decay": (0.3, 0.6, 1.5, 30.0),
+    "fast_decay": (0.3, 3.0, 10.0, 30.0),
+    "fringes": (0.1, 0.5, 5.0, 50.0),
+    "fringes_per_frame": (0.0, 0.01, 0.05, 0.25),
+    "purest_fraction": (0.0, 0.04, 0.1, 0.5),
+    "steepest_exponent": (0.0, 0.5, 0.7, 0.8),
+    "contrast": (0.05, 0.1, 0.25, 0.5),
+    "noise_to_signal": (0.01, 0.03, 0.1, 0.3),
+}
+"""Edges of the strata."""
+
+
+def sum_squares(store: Store, vector: NDArray[np.float64]) -> float:
+    """Sum of squared residuals at full resolution."""
+    return float(project(Passes(store, InlineRunner())(vector, ())).sum_squares.sum())
+
+
+def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, Any]:
+    """Fit one experiment and say what came out."""
+    dt = float(experiment.time[1] - experiment.time[0])
+    path = folder / f"{experiment.index}.zarr"
+    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=dt)
+    began = time.perf_counter()
+    result = hetdask.fit(store, {"fit": {"start": "search", "seed": 1}}, client=runner)
+    seconds = time.perf_counter() - began
+    values = np.array([result.parameters[name].value for name in NAMES])
+    if result.search is None:
+        raise RuntimeError("the fit reports no search")
+    return {
+        "index": experiment.index,
+        "noise": experiment.noise,
+        **{name: significant(value) for name, value in experiment.strata.items()},
+        "status": result.status,
+        "excess": significant(sum_squares(store, values) / sum_squares(store, experiment.vector), 6),
+        "starts": result.search.starts,
+        "agreed": result.search.agreed,
+        "believed": result.search.believed,
+        "evaluations": result.search.evaluations,
+        "search_seconds": significant(result.search.seconds),
+        "seconds": significant(seconds),
+    }
+
+
+def succeeded(case: dict[str, Any]) -> bool:
+    """Whether a fit found the optimum."""
+    return bool(case["excess"] <= SUCCESS)
+
+
+def share(cases: Sequence[dict[str, Any]], true: Callable[[dict[str, Any]], bool]) -> float:
+    """Share of the cases for which something is true; 0 without cases."""
+    return sum(map(true, cases)) / len(cases) if cases else 0.0
+
+
+def by_stratum(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Number of cases and share of successes in each stratum."""
+    groups = {f"{noise} noise": [case for case in cases if case["noise"] == noise] for noise in ("gaussian", "speckle")}
+    for name, edges in STRATA.items():
+        for low, high in pairwise(edges):
+            inside = [case for case in cases if low <= case[name] < high]
+            groups[f"{name.replace('_', ' ')} {low:g} to {high:g}"] = inside
+    return {
+        name: {"experiments": len(group), "success": significant(share(group, succeeded))}
+        for name, group in groups.items()
+        if group
+    }
+
+
+def draw_figure(cases: Sequence[dict[str, Any]], path: Path) -> None:
+    """Success of each experiment over what it may depend on."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.0, 4.5), layout="constrained")
+    axes = figure.subplots(2, 5).ravel()
+    for ax, name in zip(axes, STRATA, strict=True):
+        for noise, marker in (("gaussian", "o"), ("speckle", "^")):
+            chosen = [case for case in cases if case["noise"] == noise]
+            worse = [min(max(case["excess"] - 1.0, 1e-5), 10.0) for case in chosen]
+            colors = ["tab:blue" if succeeded(case) else "tab:red" for case in chosen]
+            ax.scatter([case[name] for case in chosen], worse, 12, colors, marker, linewidths=0.0, label=noise)
+        ax.axhline(SUCCESS - 1.0, color="0.5", linewidth=0.8)
+        ax.set(xlabel=name.replace("_", " "), yscale="log", ylim=(5e-6, 20.0))
+        if name not in {"angles", "fringes_per_frame", "steepest_exponent"}:
+            ax.set_xscale("log")
+    for ax in axes[::5]:
+        ax.set_ylabel("Σ residual² / truth's - 1")
+    axes[0].legend(fontsize="small", frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    console.print(f"drawn to {path}")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--experiments", type=int, default=120, help="drawn from the distribution")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--timed", type=int, default=12, help="more of 1000 frames and 5 angles, for the times")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
+    parser.add_argument("--figure", type=Path, help="draw the outcomes to this file")
+
+
+def main() -> None:
+    """Measure and record."""
+    options = parse_arguments(__doc__, arguments)
+    before = machine()
+    drawn = [draw(k) for k in range(options.first, options.first + options.experiments)]
+    large = [draw(k, TIMED) for k in range(10_000, 10_000 + options.timed)]
+    cases = []
+    with tempfile.TemporaryDirectory() as name, open_runner("local", workers=options.workers) as runner:
+        cold_start(draw(0), runner, Path(name))  # what is compiled or cached at first use is not timed
+        for experiment in track([*drawn, *large], description="cold starts", console=console):
+            with tempfile.TemporaryDirectory() as folder:
+                case = cold_start(experiment, runner, Path(folder))
+            cases.append(case)
+            if not succeeded(case):
+                console.print(f"not found: {case}")
+    counted, timed = cases[: len(drawn)], cases[len(drawn) :]
+    strata = by_stratum(counted)
+    show(
+        f"{len(counted)} cold starts",
+        ("", "experiments", "success"),
+        [(name, f"{row['experiments']}", f"{row['success']:.1%}") for name, row in strata.items()],
+    )
+    wrong = share(counted, lambda case: case["status"] == "converged" and not succeeded(case))
+    statuses = sorted({case["status"] for case in counted})
+    ratios = {
+        "success": Ratio(share(counted, succeeded), "all experiments", 0.95),
+        "converged on a wrong optimum": Ratio(wrong, "all experiments", 0.01, at_least=False),
+    }
+    figures: dict[str, Any] = {
+        "strata": strata,
+        "statuses": {status: sum(case["status"] == status for case in counted) for status in statuses},
+        "evaluations, median": float(np.median([case["evaluations"] for case in counted])) if counted else 0.0,
+        "failures": [case for case in counted if not succeeded(case)],
+        "cases": cases,
+    }
+    if timed:
+        seconds = sorted(case["seconds"] for case in timed)
+        median, worst = float(np.median(seconds)), seconds[-1]
+        console.print(f"{TIMED[1]} × {TIMED[0]}²: median {duration(median)}, worst {duration(worst)}")
+        figures["seconds"] = {"experiments": len(seconds), "median": significant(median), "worst": significant(worst)}
+        ratios["median time"] = Ratio(median / 30.0, "30 s", 1.0, at_least=False)
+        ratios["worst time"] = Ratio(worst / 120.0, "120 s", 1.0, at_least=False)
+    show_ratios(ratios)
+    write_result(
+        options.results,
+        "cold_start",
+        settings={"experiments": len(counted), "workers": options.workers, "success": SUCCESS, "timed": list(TIMED)},
+        figures=figures,
+        ratios=ratios,
+        versions=versions(),
+        machine=before,
+        notes=["Seconds from an existing store to the result, by hetdask.fit on a local cluster that is running."],
+    )
+    if options.figure is not None:
+        draw_figure(cases, options.figure)
+
+
+if __name__ == "__main__":
+    main()

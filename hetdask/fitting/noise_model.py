@@ -1,0 +1,316 @@
+"""White noise and speckle number of a data set, and whether residuals are no more than that.
+
+White noise σ is independent from pixel to pixel. Speckle noise of P speckles is correlated over the map in a way that
+the model predicts. Independent components of the residuals (`hetdask.fitting.noise_evidence`) have the variances
+σ² + λ_k/P with known λ_k, so both follow by restricted maximum likelihood: from hundreds of components of every angle,
+which says far more than a structure function of the residuals at a few distances. Neighbouring pixels bound σ² + λ/P
+from above whatever the model.
+
+Residuals of the right model then have the predicted variance at all scales, inside the blocks and between them, and
+those of different angles have nothing in common, since each angle sees speckles of its own. Residuals of a wrong
+model have. A wrong optimum that leaves what a smaller number of speckles would leave too is not found out: compare the
+likelihood of optima.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.data.noise import robust_scatter
+from hetdask.fitting.noise_evidence import Evidence, gather
+from hetdask.passes.reduced import ReducedPasses
+
+Array = NDArray[np.float64]
+
+SAME_Q: Final = 0.1
+"""Angles whose wavevectors differ by less than this share have the same number of speckles."""
+
+ROUNDS: Final = 200
+"""Of the estimate; it converges to a part in a thousand in a few dozen."""
+
+WHITE_DOUBT: Final = 0.01
+"""Relative error of the variance between neighbours that is predicted for white noise."""
+
+SPECKLE_DOUBT: Final = 0.1
+"""The same for speckle noise, and for all variances that are compared with predictions: the rates are not exact."""
+
+SIGNAL_DOUBT: Final = 0.2
+"""The same for the signal's own differences between neighbours."""
+
+FEW_SPECKLES: Final = 3.0
+"""The noise of P speckles has a strength of its own in every data set: its variance varies by this over P, squared."""
+
+INSIDE_DOUBT: Final = 0.4
+"""Relative error of the speckle noise that is predicted inside the blocks."""
+
+RANKS: Final = (0, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Components are compared with predictions from each of these on up to the next, over all angles."""
+
+LEADING: Final = (16, 64, None)
+"""So many components are looked at for what the angles have in common."""
+
+SIGNIFICANT: Final = 3.5
+"""Standard deviations that are no accident, of a few numbers looked at."""
+
+ROUNDING: Final = 3e-8
+"""Of float32: there is no less noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Deviations from noise in standard deviations.
+
+    Attributes
+    ----------
+    between : float
+        Block residuals that are larger or smaller than predicted, at the scale where they are most so.
+    inside : float
+        The same inside the blocks.
+    neighbours : float
+        Noise between neighbouring pixels that differs from what residuals of blocks would mean for it.
+    common : float
+        What the angles have in common.
+    """
+
+    between: float
+    inside: float
+    neighbours: float
+    common: float
+
+    @property
+    def largest(self) -> float:
+        """The largest of them."""
+        return max(float(getattr(self, field.name)) for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoiseModel:
+    """Noise of a data set, if the model that it was estimated with is right.
+
+    Attributes
+    ----------
+    sigma_white : (n_phi,) float64
+        Standard deviation of the white noise, in units of c2.
+    sigma_white_error : (n_phi,) float64
+        Its standard error.
+    speckles : (n_phi,) float64
+        Effective number of speckles. Angles with the same q have the same.
+    speckles_range : (n_phi, 2) float64
+        Within two standard errors; up to infinity where no speckle noise is seen.
+    expected_rms : (n_phi,) float64
+        Root mean square of the residuals at full resolution after the fit, in units of c2.
+    expected_spread : (n_phi,) float64
+        Its standard deviation from one data set to another.
+    log_likelihood : float
+        Restricted likelihood of the residuals, for comparison with that of another optimum of the same parameters.
+    excess : Excess
+    """
+
+    sigma_white: Array
+    sigma_white_error: Array
+    speckles: Array
+    speckles_range: Array
+    expected_rms: Array
+    expected_spread: Array
+    log_likelihood: float
+    excess: Excess
+
+    @property
+    def at_noise_level(self) -> bool:
+        """Whether the residuals are no more than noise."""
+        return self.excess.largest < SIGNIFICANT
+
+
+def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> NoiseModel:
+    """Estimate the noise from the residuals of an optimum.
+
+    Parameters
+    ----------
+    passes : ReducedPasses
+        Any level of the ladder will do, if it has no fewer than some hundred groups of frames.
+    vector : (14,) float64
+        Parameters.
+    free : tuple of int
+        Those that were fitted.
+
+    Raises
+    ------
+    FitError
+        If there are fewer blocks of data than parameters.
+    """
+    angles, deviates = gather(passes, vector, free)
+    q = passes.series.q
+    group = np.unique(np.round(np.log(q / np.median(q)) / SAME_Q), return_inverse=True)[1].ravel()
+    estimate = _Estimate(angles, deviates, group)
+    white, share = estimate.white, estimate.share
+    errors = estimate.errors()
+    variances = estimate.variances()
+    low, high = share + 2.0 * errors[-share.size :], np.maximum(share - 2.0 * errors[-share.size :], 0.0)
+    expected, spread = _expected(angles, variances, white, share[group], len(free))
+    with np.errstate(divide="ignore"):
+        return NoiseModel(
+            sigma_white=np.sqrt(white),
+            sigma_white_error=0.5 * errors[: white.size] / np.sqrt(white),
+            speckles=1.0 / share[group],
+            speckles_range=np.stack([1.0 / low, 1.0 / high], axis=1)[group],
+            expected_rms=expected,
+            expected_spread=spread,
+            log_likelihood=-0.5
+            * sum(float(np.sum(np.log(v) + a.components**2 / v)) for a, v in zip(angles, variances, strict=True)),
+            excess=_excess(estimate, variances),
+        )
+
+
+class _Estimate:
+    """White variance `white` (n_phi,) and inverse speckle number `share` (n_groups,) of highest likelihood.
+
+    Multiplicative updates that raise the likelihood of variance components in every round and keep them positive
+    (H. Zhou et al., J. Comput. Graph. Stat. 28, 350 (2019), doi:10.1080/10618600.2018.1529601).
+    """
+
+    def __init__(self, angles: list[Evidence], deviates: Array, group: NDArray[np.int64]) -> None:
+        self.angles = angles
+        self.group = group
+        self._deviates = deviates
+        floor = np.array([(ROUNDING * angle.offset) ** 2 for angle in angles])
+        measured = np.array([angle.scatter for angle in angles])
+        self._known = np.isfinite(measured)
+        level = np.array([float(np.mean(angle.components**2)) for angle in angles])
+        self._measured = np.maximum(np.where(self._known, measured, level), floor)
+        self.white = 0.5 * self._measured
+        self.share = np.array(
+            [
+                0.5 * np.median([self._measured[m] / angles[m].pixel for m in np.flatnonzero(group == k)])
+                for k in range(group.max() + 1)
+            ]
+        ).clip(1e-9, 0.5)
+        for done in range(ROUNDS):
+            if done % 10 == 0:
+                self._look_at_neighbours()
+            self._update(floor)
+
+    def _look_at_neighbours(self) -> None:
+        """Predict the robust scatter of neighbours, which is no mean, and weight it by the doubts about that."""
+        share = self.share[self.group]
+        speckle, measured, signal = (np.zeros(len(self.angles)) for _ in range(3))
+        for m, angle in enumerate(self.angles):
+            noise = np.sqrt(self.white[m] + angle.neighbours * share[m]) * self._deviates
+            quiet = robust_scatter(noise) ** 2
+            extra = max(robust_scatter(noise + angle.signal) ** 2 - quiet, 0.0)
+            speckle[m] = max(quiet - self.white[m], 0.0) / share[m]
+            measured[m] = max(self._measured[m] - extra, 0.05 * self._measured[m])
+            signal[m] = extra / measured[m]
+        self.neighbours, self.measured = speckle, measured
+        self.speckle_part = speckle * share / (speckle * share + self.white)
+        doubt = SPECKLE_DOUBT**2 + FEW_SPECKLES * share
+        self.doubt = np.sqrt(WHITE_DOUBT**2 + doubt * self.speckle_part**2 + (SIGNAL_DOUBT * signal) ** 2)
+        self._weight = np.where(self._known, 2.0 / self.doubt**2, 0.0)
+
+    def _update(self, floor: Array) -> None:
+        share = self.share[self.group]
+        up, down = np.zeros_like(self.share), np.zeros_like(self.share)
+        for m, angle in enumerate(self.angles):
+            inverse = 1.0 / (angle.predicted * share[m] + self.white[m])
+            pull = (angle.components * inverse) ** 2
+            near = 1.0 / (self.neighbours[m] * share[m] + self.white[m])
+            weight, near_pull = self._weight[m], self.measured[m] * near**2
+            k = self.group[m]
+            up[k] += angle.predicted @ pull + weight * self.neighbours[m] * near_pull
+            down[k] += angle.predicted @ inverse + weight * self.neighbours[m] * near
+            ratio = (np.sum(pull) + weight * near_pull) / (np.sum(inverse) + weight * near)
+            self.white[m] = max(self.white[m] * np.sqrt(ratio), floor[m])
+        self.share = np.maximum(self.share * np.sqrt(up / np.maximum(down, 1e-300)), 1e-12)
+
+    def variances(self) -> list[Array]:
+        """Of the components of each angle."""
+        share = self.share[self.group]
+        return [angle.predicted * share[m] + self.white[m] for m, angle in enumerate(self.angles)]
+
+    def errors(self) -> Array:
+        """Standard errors (n_phi + n_groups,) of `white` and `share`, from the Fisher information."""
+        n = len(self.angles)
+        information = np.zeros((n + self.share.size,) * 2)
+        share = self.share[self.group]
+        for m, (angle, variance) in enumerate(zip(self.angles, self.variances(), strict=True)):
+            near = self.neighbours[m] * share[m] + self.white[m]
+            slopes = np.stack([1.0 / variance, angle.predicted / variance])
+            local = np.array([1.0, self.neighbours[m]]) / near
+            places = np.ix_((m, n + self.group[m]), (m, n + self.group[m]))
+            information[places] += 0.5 * (slopes @ slopes.T + self._weight[m] * np.outer(local, local))
+        scale = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
+        inverse = np.linalg.pinv(information * np.outer(scale, scale), hermitian=True)
+        return np.asarray(np.sqrt(np.diag(inverse)) * scale)
+
+
+def _expected(
+    angles: list[Evidence], variances: list[Array], white: Array, share: Array, n_free: int
+) -> tuple[Array, Array]:
+    """Expected residual rms of the full maps after a fit, and its standard deviation."""
+    expected, spread = np.empty(len(angles)), np.empty(len(angles))
+    for m, (angle, variance) in enumerate(zip(angles, variances, strict=True)):
+        n = angle.n_points
+        dof = max(n - 2.0 - n_free / len(angles), 1.0)
+        squares = white[m] * dof + share[m] * max(n * angle.pixel - angle.absorbed, 0.0)
+        expected[m] = np.sqrt(squares / dof)
+        scatter = 2.0 * (np.sum(variance**2) + max(n - variance.size, 0.0) * white[m] ** 2)
+        spread[m] = 0.5 * np.sqrt(scatter) / (dof * expected[m])
+    return expected, spread
+
+
+def _deviation(ratio: float, variance: float) -> float:
+    """Measured over predicted variance as a normal deviate, if chance lets it vary by `variance` (Wilson-Hilferty)."""
+    part = variance / 9.0
+    return float((np.cbrt(ratio) - 1.0 + part) / np.sqrt(part))
+
+
+def _excess(estimate: _Estimate, variances: list[Array]) -> Excess:
+    angles, white, share = estimate.angles, estimate.white, estimate.share[estimate.group]
+    ratios = [angle.components**2 / variance for angle, variance in zip(angles, variances, strict=True)]
+    parts = [1.0 - white[m] / variance for m, variance in enumerate(variances)]
+    between = []
+    for first, last in zip(RANKS, (*RANKS[1:], None), strict=True):
+        ratio = np.concatenate([x[first:last] for x in ratios])
+        if ratio.size:
+            part = float(np.mean(np.concatenate([x[first:last] for x in parts])))
+            doubt = (0.5 * SPECKLE_DOUBT) ** 2 + (SPECKLE_DOUBT * part) ** 2
+            between.append(_deviation(float(np.mean(ratio)), 2.0 / ratio.size + doubt))
+    inside = []
+    for m, angle in enumerate(angles):
+        if angle.inside_count > 0.0:
+            speckle = max(angle.inside_predicted, 0.0) * share[m]
+            predicted = speckle + white[m] * angle.inside_count
+            doubt = (2.0 * WHITE_DOUBT) ** 2 + (INSIDE_DOUBT * speckle / predicted) ** 2
+            inside.append(_deviation(angle.inside / predicted, 2.0 / angle.inside_count + doubt))
+    near = estimate.measured / (estimate.neighbours * share + white)
+    doubts = estimate.doubt**2 + WHITE_DOUBT**2 + (SPECKLE_DOUBT * estimate.speckle_part) ** 2
+    local = [
+        _deviation(float(x), float(v))
+        for x, v, angle in zip(near, doubts, angles, strict=True)
+        if np.isfinite(angle.scatter)
+    ]
+    common = [_common(angles, variances, last) for last in LEADING] if len(angles) > 1 else []
+    return Excess(
+        between=max((abs(x) for x in between), default=0.0),
+        inside=max((abs(x) for x in inside), default=0.0),
+        neighbours=max((abs(x) for x in local), default=0.0),
+        common=max(common, default=0.0),
+    )
+
+
+def _common(angles: list[Evidence], variances: list[Array], last: int | None) -> float:
+    """Correlation between the leading components of all pairs of angles as a normal deviate."""
+    axes = [angle.axes[:, :last] for angle in angles]
+    whitened = [
+        axis @ (angle.components[:last] / np.sqrt(variance[:last]))
+        for axis, angle, variance in zip(axes, angles, variances, strict=True)
+    ]
+    squares = [
+        float(whitened[a] @ whitened[b]) ** 2 / float(np.sum((axes[a].T @ axes[b]) ** 2))
+        for a, b in combinations(range(len(angles)), 2)
+    ]
+    return _deviation(float(np.mean(squares)), 2.0 / len(squares))

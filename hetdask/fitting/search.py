@@ -1,0 +1,437 @@
+"""Search for the global optimum on reduced data, from the bounds alone.
+
+Many independent starts: each looks at a few dozen random points and polishes the best of them with exact derivatives.
+Local minima differ from the global one mostly in one respect: a fringe more or less, the wrong direction of flow, a
+rate that hides behind the other component, or both components exchanged. So, after a first round from anywhere, most
+starts take an optimum of the rounds before and draw one group of its coordinates anew.
+
+Starts come in rounds of fixed size, each with random numbers of its own: the seed alone decides what is found, not the
+number of workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from hetdask.errors import ConfigError
+from hetdask.fitting.coordinates import F0, FLOW, PHI0, Coordinates, make_coordinates
+from hetdask.fitting.normal_problem import WEAK, scaled_eigen, small_problem
+from hetdask.fitting.objective import DataPasses
+from hetdask.fitting.problem import Problem
+from hetdask.model.dynamics import dynamics
+from hetdask.model.parameters import NAMES
+from hetdask.passes.normal import project
+from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.tiles import Series
+from hetdask_cluster.runner import InlineRunner
+
+if TYPE_CHECKING:
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+
+STARTS: Final = 16
+"""Starts in a round: what can run at the same time."""
+
+MAX_ROUNDS: Final = 8
+
+FRESH: Final = 2
+"""Every so many starts of the later rounds begin anywhere."""
+
+CANDIDATES: Final = 60
+"""Random points that a start looks at."""
+
+COARSE_BLOCKS: Final = 2000
+"""Block means of each angle on which starts run, at most."""
+
+AGREED: Final = 3
+"""Starts that must reach the best optimum before a search may end early."""
+
+KEPT: Final = 6
+"""Distinct optima that are remembered."""
+
+THIRDS: Final = 4
+"""Times, evenly spread, at and between which the curves of two optima are compared."""
+
+APART: Final = 4.0
+"""Standard errors by which the curves of distinct optima differ somewhere, at least."""
+
+ALIKE: Final = 0.02
+"""Curves that differ by less, absolutely and relatively, are the same whatever their errors."""
+
+POLISH: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 60}
+FINISH: Final = {"ftol": 1e-8, "xtol": 1e-7, "gtol": 1e-10, "max_nfev": 100}
+
+GROUPS: Final = {
+    "reference": ("log_rate_ref", "exponent_ref", "offset_share_ref", "offset_ref"),
+    "sample": ("log_rate_sample", "exponent_sample", "offset_share_sample", "offset_sample"),
+    "flow": ("log_rate_flow", "exponent_flow", "offset_share_flow", "offset_flow", "direction"),
+    "velocity": ("log_rate_flow", "direction"),
+    "composition": ("fraction_start", "fraction_end", "constant_share", "f0", "f1", "f3"),
+}
+"""Coordinates that are drawn anew together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Optimum:
+    """A minimum of χ².
+
+    Attributes
+    ----------
+    vector : (14,) float64
+        The canonical one of its parameter vectors.
+    position : (n,) float64
+        Its coordinates.
+    chi_squared : float
+        In units of the white noise.
+    reached : int
+        Starts that ended here.
+    curves, errors : (m,) float64
+        Decays, fringes along both axes and sample fraction over the series, see `_curves`, and their standard errors.
+    """
+
+    vector: Array
+    position: Array
+    chi_squared: float
+    reached: int
+    curves: Array
+    errors: Array
+
+    def same(self, other: Optimum) -> bool:
+        """Whether both describe the same motion, as far as data tell."""
+        errors = self.errors if self.chi_squared <= other.chi_squared else other.errors
+        size = np.maximum(np.abs(self.curves), np.abs(other.curves))
+        limit = APART * errors + ALIKE * (1.0 + size)
+        difference = np.abs(self.curves - other.curves)
+        # The flow is known up to its sign.
+        turned = np.abs(self.curves[FLOW_CURVES] + other.curves[FLOW_CURVES])
+        if np.all(turned <= limit[FLOW_CURVES]):
+            difference[FLOW_CURVES] = turned
+        return bool(np.all(difference <= limit))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchResult:
+    """What a search has found.
+
+    Attributes
+    ----------
+    optima : tuple of Optimum
+        Distinct ones, best first.
+    starts : int
+        Starts in all, of which `optima[0].reached` agree.
+    believed : bool or None
+        Whether the residuals of the best optimum are at the noise level; None if nobody could tell.
+    level : int
+        Of the reduced data on which the optima were finished.
+    evaluations : int
+        Of the model on reduced data.
+    seconds : float
+    """
+
+    optima: tuple[Optimum, ...]
+    starts: int
+    believed: bool | None
+    level: int
+    evaluations: int
+    seconds: float
+
+    @property
+    def best(self) -> Optimum:
+        """The optimum with the least χ²."""
+        return self.optima[0]
+
+    @property
+    def gap(self) -> float:
+        """Relative distance in χ² to the second-best distinct optimum; infinite if there is only one."""
+        if len(self.optima) == 1:
+            return float("inf")
+        return self.optima[1].chi_squared / self.best.chi_squared - 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """Seed of a start, and the coordinates from which it begins; None begins anywhere."""
+
+    seed: tuple[int, ...]
+    base: Array | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), and evaluations."""
+
+    position: Array
+    chi_squared: float
+    hessian: Array
+    evaluations: int
+
+
+class _Target:
+    """χ² of reduced data as a function of the coordinates; the last point is remembered."""
+
+    def __init__(self, passes: ReducedPasses, coordinates: Coordinates) -> None:
+        self.evaluations = 0
+        self._passes = passes
+        self._coordinates = coordinates
+        self._sigma = coordinates.problem.sigma
+        self._last: tuple[bytes, tuple[Array, Array]] = (b"", (np.empty(0), np.empty(0)))
+
+    def chi_squared(self, x: Array) -> float:
+        """χ² at the coordinates `x` (n,)."""
+        self.evaluations += 1
+        sums = self._passes(self._coordinates.decode(x), ())
+        return float(self._sigma**-2.0 @ project(sums).sum_squares)
+
+    def small_problem(self, x: Array) -> tuple[Array, Array]:
+        """Residuals (n + 1,) and Jacobian (n + 1, n) that stand for all residuals."""
+        if self._last[0] != x.tobytes():
+            self.evaluations += 1
+            vector, slope = self._coordinates.linearise(x)
+            free = self._coordinates.problem.free
+            chi_squared, gradient, gauss_newton = project(self._passes(vector, free)).weighted(self._sigma)
+            slope = slope[list(free)]
+            self._last = (x.tobytes(), small_problem(chi_squared, slope.T @ gradient, slope.T @ gauss_newton @ slope))
+        return self._last[1]
+
+
+def search(
+    passes: ReducedPasses,
+    problem: Problem,
+    *,
+    seed: int,
+    full: DataPasses | None = None,
+    runner: Runner | None = None,
+    believable: Callable[[Array], bool] | None = None,
+    max_rounds: int = MAX_ROUNDS,
+    on_round: Callable[[int, int, float], None] | None = None,
+) -> SearchResult:
+    """Find the global optimum on reduced data.
+
+    Parameters
+    ----------
+    passes : ReducedPasses
+        The finest level on which optima are compared; starts run on a coarser one.
+    problem : Problem
+        Its start values serve for fixed parameters only.
+    seed : int
+    full : DataPasses, optional
+        The same data at full resolution: puts the optima found into order. Block means alone do not show fringes that
+        are finer than the blocks.
+    runner : Runner, optional
+        Where starts run; default in this process.
+    believable : callable, optional
+        Whether the residuals at a parameter vector (14,) are at the noise level. Without it no search ends early.
+    max_rounds : int
+    on_round : callable, optional
+        Called after each round with its number, `max_rounds` and the least χ² so far.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ConfigError
+        If nothing but f2 is free.
+    """
+    began = time.perf_counter()
+    runner = runner or InlineRunner()
+    coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
+    if not coordinates.names:
+        raise ConfigError("only f2 is free, which repeats f0: there is nothing to search; free f0, for example")
+    coarse = _coarse(passes)
+    pool = _Pool(coarse, coordinates)
+    evaluations = starts = 0
+    for number in range(max_rounds):
+        found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
+        starts += len(found)
+        evaluations += sum(x.evaluations for x in found)
+        pool.add(found)
+        if on_round is not None:
+            on_round(number + 1, max_rounds, pool.optima[0].chi_squared)
+        if pool.optima[0].reached >= AGREED and believable is not None and believable(pool.optima[0].vector):
+            break
+    finished = runner.map(_finish, [x.position for x in pool.optima], passes, coordinates)
+    final = _Pool(passes, coordinates)
+    final.add(finished, [x.reached for x in pool.optima])
+    optima = final.optima if full is None else _in_order(final.optima, full, problem)
+    evaluations += sum(x.evaluations for x in finished)
+    return SearchResult(
+        optima=tuple(optima),
+        starts=starts,
+        believed=None if believable is None else believable(optima[0].vector),
+        level=passes.reduced.level,
+        evaluations=evaluations,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _in_order(optima: Sequence[Optimum], full: DataPasses, problem: Problem) -> list[Optimum]:
+    """Optima with their χ² at full resolution, best first."""
+    values = [float(problem.sigma**-2.0 @ project(full(x.vector, ())).sum_squares) for x in optima]
+    return sorted(map(lambda x, value: replace(x, chi_squared=value), optima, values), key=lambda x: x.chi_squared)
+
+
+def _coarse(passes: ReducedPasses) -> ReducedPasses:
+    """The same data with at most `COARSE_BLOCKS` block means for each angle."""
+    reduced = passes.reduced
+    while reduced.blocks.n_blocks > COARSE_BLOCKS:
+        reduced = reduced.coarsen(reduced.level + 1)
+    return ReducedPasses(passes.series, reduced)
+
+
+def _round(seed: int, number: int, optima: Sequence[Optimum]) -> list[_Start]:
+    """Starts of a round; after the first one, most begin at the optima found so far, the best ones more often."""
+    starts = []
+    for index in range(STARTS):
+        base = None
+        if number > 0 and index % FRESH:
+            rank = int(np.random.default_rng((seed, number, index, 1)).exponential(1.5))
+            base = optima[min(rank, len(optima) - 1)].position
+        starts.append(_Start((seed, number, index), base))
+    return starts
+
+
+def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
+    """Task of a search: look at random points and polish the best."""
+    target = _Target(passes, coordinates)
+    points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
+    best = min(points, key=target.chi_squared)
+    return _polish(target, best, coordinates, POLISH)
+
+
+def _finish(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
+    """Task of a search: polish an optimum on finer data."""
+    return _polish(_Target(passes, coordinates), position, coordinates, FINISH)
+
+
+def _candidates(rng: np.random.Generator, coordinates: Coordinates, base: Array | None) -> Array:
+    """Random points (CANDIDATES, n): anywhere, or with one group of the coordinates `base` (n,) drawn anew."""
+    points = rng.uniform(coordinates.lower, coordinates.upper, (CANDIDATES, coordinates.lower.size))
+    if base is None:
+        return points
+    names = coordinates.names
+    groups = [group for name in GROUPS if (group := [k for k, x in enumerate(names) if x in GROUPS[name]])]
+    exchanged = _exchanged(base, names)
+    choice = int(rng.integers(len(groups) + (exchanged is not None)))
+    if exchanged is not None and choice == len(groups):
+        base, drawn = exchanged, [names.index("constant_share")]
+    else:
+        drawn = groups[choice]
+    kept = [k for k in range(len(names)) if k not in drawn]
+    points[:, kept] = base[kept]
+    return points
+
+
+def _exchanged(base: Array, names: Sequence[str]) -> Array | None:
+    """The coordinates with reference and sample exchanged, if both and the fraction have the same ones."""
+    reference = [k for k, name in enumerate(names) if name.endswith("_ref")]
+    sample = [k for k, name in enumerate(names) if name.endswith("_sample")]
+    same = [names[k].removesuffix("_ref") for k in reference] == [names[k].removesuffix("_sample") for k in sample]
+    if not (same and reference and "constant_share" in names):
+        return None
+    exchanged = base.copy()
+    exchanged[reference], exchanged[sample] = base[sample], base[reference]
+    ends = [names.index("fraction_start"), names.index("fraction_end")]
+    exchanged[ends] = -base[ends]
+    return exchanged
+
+
+def _polish(target: _Target, start: Array, coordinates: Coordinates, tolerances: dict[str, float]) -> _Found:
+    """Least squares inside the box, with exact derivatives; the flow may turn freely."""
+    lower, upper = coordinates.lower.copy(), coordinates.upper.copy()
+    turning = np.array([name == "direction" for name in coordinates.names])
+    lower[turning], upper[turning] = -np.inf, np.inf
+    inside = 1e-9 * (coordinates.upper - coordinates.lower)
+    solution = least_squares(
+        lambda x: target.small_problem(x)[0],
+        np.clip(start, lower + inside, upper - inside),
+        jac=lambda x: target.small_problem(x)[1],
+        bounds=(lower, upper),
+        x_scale=coordinates.upper - coordinates.lower,
+        method="trf",
+        **tolerances,
+    )
+    hessian = solution.jac.T @ solution.jac
+    return _Found(solution.x, 2.0 * float(solution.cost), hessian, target.evaluations)
+
+
+class _Pool:
+    """Distinct optima, best first."""
+
+    def __init__(self, passes: ReducedPasses, coordinates: Coordinates) -> None:
+        self.optima: list[Optimum] = []
+        self._series = passes.series
+        self._n_points = int(np.count_nonzero(passes.reduced.count))
+        self._coordinates = coordinates
+
+    def add(self, found: Sequence[_Found], reached: Sequence[int] | None = None) -> None:
+        """Take in where starts ended, in their order."""
+        for x, count in zip(found, reached or [1] * len(found), strict=True):
+            self._add(self._optimum(x, count))
+        self.optima = sorted(self.optima, key=lambda x: x.chi_squared)[:KEPT]
+
+    def _add(self, new: Optimum) -> None:
+        for k, old in enumerate(self.optima):
+            if old.same(new):
+                better = new if new.chi_squared < old.chi_squared else old
+                self.optima[k] = replace(better, reached=old.reached + new.reached)
+                return
+        self.optima.append(new)
+
+    def _optimum(self, found: _Found, reached: int) -> Optimum:
+        vector, slope = self._coordinates.linearise(found.position)
+        curves, curves_slope = _curves(vector, self._series)
+        scale, values, vectors = scaled_eigen(found.hessian)
+        # Along directions without curvature the errors are as good as infinite.
+        spread = vectors / np.sqrt(np.maximum(values, WEAK))
+        errors = np.linalg.norm(curves_slope @ slope @ (spread / scale[:, None]), axis=1)
+        vector = self._coordinates.canonical(vector)
+        return Optimum(
+            vector=vector,
+            position=self._coordinates.encode(vector),
+            chi_squared=found.chi_squared,
+            reached=reached,
+            curves=curves,
+            errors=errors * np.sqrt(found.chi_squared / self._n_points),
+        )
+
+
+FLOW_CURVES: Final = slice(2 * (THIRDS - 1), 4 * (THIRDS - 1))
+"""Where the flow is in `_curves`."""
+
+
+def _curves(vector: Array, series: Series) -> tuple[Array, Array]:
+    """What a parameter vector means over the series, and its derivatives, (m,) and (m, 14).
+
+    Decays q²ΔC of both components between `THIRDS` times, the displacement between them in fringes along both axes,
+    and the sample fraction at them.
+    """
+    q = float(np.sqrt(np.mean(series.q**2)))
+    d = dynamics(vector, np.linspace(series.time[0], series.time[-1], THIRDS))
+    angle, turns = np.deg2rad(d.phi0), q / (2.0 * np.pi)
+    parts: list[Array] = []
+    slopes: list[Array] = []
+
+    def enter(values: Array, derivatives: Array, first: int) -> Array:
+        rows = np.zeros((values.size, len(NAMES)))
+        rows[:, first : first + len(derivatives)] = derivatives.T
+        parts.append(values)
+        slopes.append(rows)
+        return rows
+
+    enter(q * q * np.diff(d.c_ref), q * q * np.diff(d.c_ref_gradient), 0)
+    enter(q * q * np.diff(d.c_sample), q * q * np.diff(d.c_sample_gradient), 3)
+    moved, moved_slope = turns * np.diff(d.displacement), turns * np.diff(d.displacement_gradient)
+    for along, across in ((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))):
+        enter(along * moved, along * moved_slope, FLOW)[:, PHI0] = across * moved * np.deg2rad(1.0)
+    enter(d.fraction, d.fraction_gradient, F0)
+    return np.concatenate(parts), np.concatenate(slopes)
