@@ -70,7 +70,9 @@ def _section(model: type[BaseModel], source: str | None) -> Iterator[tuple[str, 
 
 def _parameters() -> Iterator[tuple[str, str]]:
     for spec in PARAMETERS:
-        entries = {"value": spec.start, "min": spec.lower, "max": spec.upper}
+        # No start values for what is free: a fit then searches for the optimum within the bounds.
+        held = {"value": spec.start} if spec.fixed else {}
+        entries = {**held, "min": spec.lower, "max": spec.upper}
         text = ", ".join(f"{key}: {value:g}" for key, value in entries.items())
         fixed = ", fixed: true" if spec.fixed else ""
         unit = f", {spec.unit}" if spec.unit else ""

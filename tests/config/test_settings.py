@@ -246,7 +246,9 @@ def test_the_configurations_that_are_shipped_are_valid(name: str) -> None:
     assert any(not row.fixed for row in settings.parameter_table())
 
 
-def test_a_fit_searches_where_no_start_value_is_given() -> None:
+def test_a_fit_searches_where_no_start_value_is_given(tmp_path: Path) -> None:
+    write_template(tmp_path / "new.yaml")
+    assert load_settings(tmp_path / "new.yaml").start() == "search"
     assert load_settings({}).start() == "search"
     assert load_settings({"parameters": {"v0": {"min": 0.0, "max": 9.0}, "f2": {"value": 1.0}}}).start() == "search"
     assert load_settings({"parameters": {"v0": {"value": 3.0}}}).start() == "given"
