@@ -48,6 +48,12 @@ FEW_SPECKLES: Final = 3.0
 INSIDE_DOUBT: Final = 0.4
 """Relative error of the speckle noise that is predicted inside the blocks."""
 
+ERROR_SCALE: Final = 1.5
+"""Scatter of estimates in simulations over their standard errors: the components are not quite independent."""
+
+SHARE_DOUBT: Final = 0.05
+"""Relative error of 1/P that stays with any number of components; 1/√P comes to it, as of any mean square."""
+
 RANKS: Final = (0, 2, 4, 8, 16, 32, 64, 128, 256)
 """Components are compared with predictions from each of these on up to the next, over all angles."""
 
@@ -148,14 +154,14 @@ def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) 
     group = np.unique(np.round(np.log(q / np.median(q)) / SAME_Q), return_inverse=True)[1].ravel()
     estimate = _Estimate(angles, deviates, group)
     white, share = estimate.white, estimate.share
-    errors = estimate.errors()
+    white_error, share_error = estimate.errors()
     variances = estimate.variances()
-    low, high = share + 2.0 * errors[-share.size :], np.maximum(share - 2.0 * errors[-share.size :], 0.0)
-    expected, spread = _expected(angles, variances, white, share[group], len(free))
+    low, high = share + 2.0 * share_error, np.maximum(share - 2.0 * share_error, 0.0)
+    expected, spread = _expected(estimate, white_error, share_error, len(free))
     with np.errstate(divide="ignore"):
         return NoiseModel(
             sigma_white=np.sqrt(white),
-            sigma_white_error=0.5 * errors[: white.size] / np.sqrt(white),
+            sigma_white_error=0.5 * white_error / np.sqrt(white),
             speckles=1.0 / share[group],
             speckles_range=np.stack([1.0 / low, 1.0 / high], axis=1)[group],
             expected_rms=expected,
@@ -231,8 +237,8 @@ class _Estimate:
         share = self.share[self.group]
         return [angle.predicted * share[m] + self.white[m] for m, angle in enumerate(self.angles)]
 
-    def errors(self) -> Array:
-        """Standard errors (n_phi + n_groups,) of `white` and `share`, from the Fisher information."""
+    def errors(self) -> tuple[Array, Array]:
+        """Standard errors of `white` and `share`, from the Fisher information and how well predictions hold."""
         n = len(self.angles)
         information = np.zeros((n + self.share.size,) * 2)
         share = self.share[self.group]
@@ -244,21 +250,23 @@ class _Estimate:
             information[places] += 0.5 * (slopes @ slopes.T + self._weight[m] * np.outer(local, local))
         scale = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
         inverse = np.linalg.pinv(information * np.outer(scale, scale), hermitian=True)
-        return np.asarray(np.sqrt(np.diag(inverse)) * scale)
+        error = ERROR_SCALE * np.sqrt(np.diag(inverse)) * scale
+        few = SHARE_DOUBT**2 + self.share
+        return np.hypot(error[:n], WHITE_DOUBT * self.white), np.hypot(error[n:], np.sqrt(few) * self.share)
 
 
-def _expected(
-    angles: list[Evidence], variances: list[Array], white: Array, share: Array, n_free: int
-) -> tuple[Array, Array]:
+def _expected(estimate: _Estimate, white_error: Array, share_error: Array, n_free: int) -> tuple[Array, Array]:
     """Expected residual rms of the full maps after a fit, and its standard deviation."""
-    expected, spread = np.empty(len(angles)), np.empty(len(angles))
-    for m, (angle, variance) in enumerate(zip(angles, variances, strict=True)):
-        n = angle.n_points
-        dof = max(n - 2.0 - n_free / len(angles), 1.0)
-        squares = white[m] * dof + share[m] * max(n * angle.pixel - angle.absorbed, 0.0)
+    expected, spread = np.empty_like(white_error), np.empty_like(white_error)
+    for m, (angle, variance) in enumerate(zip(estimate.angles, estimate.variances(), strict=True)):
+        n, group = angle.n_points, estimate.group[m]
+        dof = max(n - 2.0 - n_free / expected.size, 1.0)
+        speckle = max(n * angle.pixel - angle.absorbed, 0.0)
+        squares = estimate.white[m] * dof + estimate.share[group] * speckle
+        chance = 2.0 * (np.sum(variance**2) + max(n - variance.size, 0.0) * estimate.white[m] ** 2)
+        error = np.sqrt(chance + (white_error[m] * dof) ** 2 + (share_error[group] * speckle) ** 2)
         expected[m] = np.sqrt(squares / dof)
-        scatter = 2.0 * (np.sum(variance**2) + max(n - variance.size, 0.0) * white[m] ** 2)
-        spread[m] = 0.5 * np.sqrt(scatter) / (dof * expected[m])
+        spread[m] = 0.5 * error / (dof * expected[m])
     return expected, spread
 
 
