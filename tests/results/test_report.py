@@ -11,7 +11,8 @@ import pytest
 
 from hetdask.results import Result
 from hetdask.results.figures import FigureFile
-from hetdask.results.report import flatten, render_report
+from hetdask.results.report import render_report
+from hetdask.results.sections import flatten
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
