@@ -1,11 +1,13 @@
 """The result as an `xarray.Dataset`, in memory and as ``result.zarr``.
 
 Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
-(frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history).
+(frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
+``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +35,7 @@ MAP_NAMES: Final = {
 CUT_NAMES: Final = {
     "cut_data": "measured two-time correlation against lag",
     "cut_model": "fitted two-time correlation against lag",
+    "cut_pixels": "pixels in the mean at each lag",
 }
 
 
@@ -74,8 +77,11 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
     for name, units, long_name in (
         ("contrast", "", "contrast"),
         ("offset", "", "offset"),
-        ("sigma", "", "standard deviation of one pixel"),
+        ("sigma", "", "standard deviation of one pixel, as chi-squared uses it"),
+        ("sigma_white", "", "white noise of one pixel"),
+        ("speckles", "", "effective number of speckles"),
         ("residual_rms", "", "root mean square residual"),
+        ("expected_rms", "", "root mean square residual that white and speckle noise predict"),
         ("reduced_chi_squared", "", "chi-squared per degree of freedom"),
     ):
         variables[name] = _variable("phi", _column(angles, name), units, long_name)
@@ -87,11 +93,21 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
         ("fraction", rates.fraction, "", "sample fraction"),
     ):
         variables[name] = _variable("time", values, units, long_name)
+    variables["quality"] = xr.Variable("phi", [angle.quality for angle in angles])
+    variables["correlation"] = _variable(
+        ("parameter", "other"), _correlations(result), "", "correlation coefficient; NaN where there is none"
+    )
     variables.update(_history(history))
+    variables.update(_methods(result))
+    variables.update(_optima(result))
+    variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
     return xr.Dataset(
         variables,
         coords={
             "parameter": list(NAMES),
+            "other": list(NAMES),
+            "method": list(result.methods),
+            "stage": list(result.timings),
             "phi": _variable("phi", _column(angles, "phi"), "deg", "azimuth"),
             "q": _variable("phi", _column(angles, "q"), "1/Å", "wavevector"),
             "time": _variable("time", time, "s", "time"),
@@ -102,9 +118,46 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
             "method": result.best_method,
             "resolution": result.resolution,
             "errors": result.errors,
+            "message": result.message,
+            "chi_squared": result.chi_squared,
+            "reduced_chi_squared": float("nan") if result.reduced_chi_squared is None else result.reduced_chi_squared,
+            "n_points": result.n_points,
             "dof": result.dof,
+            "passes": result.passes,
+            "provenance": json.dumps(result.provenance, ensure_ascii=False),
         },
     )
+
+
+def _correlations(result: Result) -> Array:
+    """Correlation coefficients of all parameters, (14, 14)."""
+    matrix = np.full((len(NAMES), len(NAMES)), np.nan)
+    place = [NAMES.index(name) for name in result.correlations.names]
+    matrix[np.ix_(place, place)] = np.array(result.correlations.matrix, dtype=np.float64).reshape(len(place), -1)
+    return matrix
+
+
+def _methods(result: Result) -> dict[str, xr.Variable]:
+    methods = result.methods.values()
+    values = np.array([[method.values[name] for name in NAMES] for method in methods])
+    return {
+        "method_values": _variable(("method", "parameter"), values, "see the variable unit", "values by each method"),
+        "method_chi_squared": _variable("method", _column(methods, "chi_squared"), "", "chi-squared"),
+        "method_seconds": _variable("method", _column(methods, "seconds"), "s", "time spent"),
+        "method_status": xr.Variable("method", [method.status for method in methods]),
+    }
+
+
+def _optima(result: Result) -> dict[str, xr.Variable]:
+    optima = [] if result.search is None else result.search.optima
+    if not optima:
+        return {}
+    values = np.array([[one.values[name] for name in NAMES] for one in optima])
+    return {
+        "optimum_values": _variable(("optimum", "parameter"), values, "see the variable unit", "other optima"),
+        "optimum_excess": _variable("optimum", _column(optima, "excess"), "", "their chi-squared over this, less 1"),
+        "optimum_contender": xr.Variable("optimum", [one.contender for one in optima]),
+    }
 
 
 def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:
@@ -173,8 +226,8 @@ def write_dataset(folder: Path, dataset: xr.Dataset, maps: Iterable[AngleMaps] =
                 name,
                 shape=shape,
                 chunks=(1, *shape[1:]),
-                dtype="float32",
-                fill_value=float("nan"),
+                dtype="int32" if name == "cut_pixels" else "float32",
+                fill_value=0 if name == "cut_pixels" else float("nan"),
                 dimension_names=dims,
                 attributes={"units": "", "long_name": long_name},
             )

@@ -1,45 +1,70 @@
-"""The figures of a run folder: which ones, under which names, with which descriptions."""
+"""The figures of a run as files: which ones, and under which names."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from hetdask.results.summary import shown_angles
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from hetdask.results.plots import FigureFormat, PlotKind, Width
+
 logger = logging.getLogger(__name__)
 
-ANGLE_FIGURES: Final = 12
-"""Maps that get figures of their own; of more maps an even selection does."""
+ANGLE_FIGURES: Final = 4
+"""Maps that get figures of their own; of more maps an even selection, and the worst of all."""
 
-FIGURE_PATTERNS: Final = ("overview.png", "dynamics.png", "history.png", "map-*.png", "cuts-*.png")
+FIGURE_PATTERNS: Final = ("overview.png", "dynamics.png", "history.png", "map-*.png")
+
+COLUMNS: Final[dict[Width, str]] = {"single": "1-column", "double": "2-columns"}
 
 
-@dataclass(frozen=True, slots=True)
-class FigureFile:
-    """A PNG in a run folder.
+def detailed_angles(dataset: xr.Dataset, most: int = ANGLE_FIGURES) -> list[int]:
+    """Indices of the maps that are shown in detail: all, or evenly spread ones and the one that fits worst.
 
-    Attributes
-    ----------
-    path : Path
-    title : str
-        Heading in the report.
-    description : str
-        What is to be seen, for readers who can't see it.
+    The worst is the one whose residual is largest beside the expected one, or beside σ where none was predicted.
+    Empty where the dataset has no maps.
     """
+    if "data" not in dataset:
+        return []
+    count = dataset.sizes["phi"]
+    spread, worst = shown_angles(count, most), worst_angle(dataset)
+    if worst is None or worst in spread or most < 2:
+        return spread
+    return sorted([*shown_angles(count, most - 1), worst])
 
-    path: Path
-    title: str
-    description: str
+
+def worst_angle(dataset: xr.Dataset) -> int | None:
+    """Index of the map whose residual is largest beside the expected one; None where no residual is known."""
+    residual = dataset["residual_rms"].to_numpy()
+    expected, sigma = dataset["expected_rms"].to_numpy(), dataset["sigma"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = residual / np.where(np.isfinite(expected), expected, sigma)
+    return int(np.nanargmax(ratio)) if np.isfinite(ratio).any() else None
 
 
-def write_figures(folder: Path, dataset: xr.Dataset, most: int = ANGLE_FIGURES) -> list[FigureFile]:
-    """Draw a run's figures into its folder.
+def _wanted(dataset: xr.Dataset, most: int, *, cuts: bool) -> Iterator[tuple[str, PlotKind, int]]:
+    """Name, kind and angle of every figure that this dataset has, with the cuts or without."""
+    yield "dynamics", "dynamics", 0
+    if dataset.sizes["phi"] > 1:
+        yield "overview", "overview", 0
+    for index in detailed_angles(dataset, most):
+        yield f"map-{index:03d}", "maps", index
+        if cuts:
+            yield f"cuts-{index:03d}", "cuts", index
+    if dataset.sizes["evaluation"]:
+        yield "history", "history", 0
+
+
+def write_figures(folder: Path, dataset: xr.Dataset, most: int = ANGLE_FIGURES) -> list[Path]:
+    """Draw a run's figures as PNG into its folder; returns their paths. The report has cuts too.
 
     Parameters
     ----------
@@ -47,58 +72,39 @@ def write_figures(folder: Path, dataset: xr.Dataset, most: int = ANGLE_FIGURES) 
     dataset : xarray.Dataset
         Of the run; maps and cuts are drawn if it has them.
     most : int
-        Most maps that get figures of their own: evenly spread over all maps, and the log says so.
+        Most maps that get figures of their own, see `detailed_angles`; the log says so.
     """
-    from hetdask.results.plots import (
-        cuts_figure,
-        dynamics_figure,
-        history_figure,
-        maps_figure,
-        overview_figure,
-        save_figure,
-    )
+    from hetdask.results.plots import plot, save_figure
 
-    count = dataset.sizes["phi"]
-    files = [
-        FigureFile(
-            save_figure(dynamics_figure(dataset), folder / "dynamics.png"),
-            "Dynamics",
-            "Four panels against time in seconds: transport rates of reference and sample, velocity, sample fraction.",
-        )
+    shown, count = len(detailed_angles(dataset, most)), dataset.sizes["phi"]
+    if 0 < shown < count:
+        logger.info("figures of %d of %d maps, evenly spread; result.zarr holds all of them", shown, count)
+    return [
+        save_figure(plot(dataset, kind, angle), folder / f"{name}.png")
+        for name, kind, angle in _wanted(dataset, most, cuts=False)
     ]
-    if count > 1:
-        files.append(
-            FigureFile(
-                save_figure(overview_figure(dataset), folder / "overview.png"),
-                "All maps",
-                f"Contrast, offset and root mean square residual of {count} maps against azimuth.",
-            )
-        )
-    shown = shown_angles(count, most) if "data" in dataset else []
-    if 0 < len(shown) < count:
-        logger.info("figures of %d of %d maps, evenly spread; result.zarr holds all of them", len(shown), count)
-    for index in shown:
-        phi = f"{float(dataset['phi'][index]):.4g}°"
-        files.append(
-            FigureFile(
-                save_figure(maps_figure(dataset, index), folder / f"map-{index:03d}.png"),
-                f"Map at φ = {phi}",
-                f"Two-time correlation at azimuth {phi}: data, model and residual side by side, axes in seconds.",
-            )
-        )
-        files.append(
-            FigureFile(
-                save_figure(cuts_figure(dataset, index), folder / f"cuts-{index:03d}.png"),
-                f"Cuts at φ = {phi}",
-                f"Correlation against lag at azimuth {phi} for three waiting times, data as points and model as lines.",
-            )
-        )
-    if dataset.sizes["evaluation"]:
-        files.append(
-            FigureFile(
-                save_figure(history_figure(dataset), folder / "history.png"),
-                "Way of the fit",
-                f"Chi-squared per degree of freedom of {dataset.sizes['evaluation']} evaluations.",
-            )
-        )
-    return files
+
+
+def write_paper_figures(folder: Path, dataset: xr.Dataset, kind: FigureFormat, most: int = ANGLE_FIGURES) -> list[Path]:
+    """Draw a run's figures for papers, each for one column and for two columns of a journal; returns their paths.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    dataset : xarray.Dataset
+    kind : {"pdf", "svg", "png"}
+    most : int
+        See `write_figures`.
+    """
+    from hetdask.results.plots import plot, save_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(_wanted(dataset, most, cuts=True))
+    if not dataset["fixed"].to_numpy().all():
+        wanted.append(("correlations", "correlations", 0))
+    return [
+        save_figure(plot(dataset, one, angle, width), folder / f"{name}-{text}.{kind}")
+        for name, one, angle in wanted
+        for width, text in COLUMNS.items()
+    ]

@@ -282,6 +282,8 @@ def refresh_report(
         If the folder can't be written.
     """
     folder = Path(folder).absolute()
+    dataset = result.to_xarray() if plots else None
     with _writing(folder):
-        figures = write_figures(folder, result.to_xarray(), most_figures) if plots else []
-        return write_report(folder, result, figures, write_text)
+        if dataset is not None:
+            write_figures(folder, dataset, most_figures)
+        return write_report(folder, result, dataset, write_text, most=most_figures)

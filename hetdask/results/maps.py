@@ -46,6 +46,8 @@ class AngleMaps:
         block holds no data. Model means run over the same pixels.
     cut_data, cut_model : (W, N) float32
         Means at waiting time and lag (frames), NaN where there are no data or not all frames of the cut reach.
+    cut_pixels : (W, N) int32
+        Pixels in these means.
     """
 
     data: Float32
@@ -53,6 +55,7 @@ class AngleMaps:
     residual: Float32
     cut_data: Float32
     cut_model: Float32
+    cut_pixels: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,7 @@ class _BlockSums:
             residual=(data - model).astype(np.float32),
             cut_data=cut_data.astype(np.float32),
             cut_model=cut_model.astype(np.float32),
+            cut_pixels=self.cut_sums[2].astype(np.int32),
         )
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hetdask.results.figures import FigureFile
 from hetdask.results.result import Result
-from hetdask.results.sections import SECTIONS, Fields, source_name, verdict
+from hetdask.results.sections import SECTIONS, Fields, Page
+from hetdask.results.sections.numbers import source_name, verdict
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 REPORT_FILE: Final = "report.html"
 TEMPLATE: Final = "report.html.j2"
 
 
-def render_report(result: Result, figures: Sequence[FigureFile] = ()) -> str:
-    """The page as text.
-
-    Parameters
-    ----------
-    result : Result
-    figures : sequence of FigureFile
-        Embedded as data URIs, in this order.
-    """
+def render_report(page: Page) -> str:
+    """The page as text."""
     environment = Environment(
         loader=PackageLoader("hetdask.results"),
         autoescape=True,
@@ -38,10 +34,10 @@ def render_report(result: Result, figures: Sequence[FigureFile] = ()) -> str:
         # Every section has been escaped by its own template.
         return Markup(environment.get_template(f"sections/{name}.html.j2").render(fields))  # noqa: S704
 
-    filled = [(section, section.fields(result, figures)) for section in SECTIONS]
+    filled = [(section, section.fields(page)) for section in SECTIONS]
     return environment.get_template(TEMPLATE).render(
-        title=f"hetdask · {source_name(result)}",
-        header=render("verdict", verdict(result)),
+        title=f"hetdask · {source_name(page.result)}",
+        header=render("verdict", verdict(page)),
         sections=[
             {"name": section.name, "title": section.title, "html": render(section.name, fields)}
             for section, fields in filled
@@ -51,9 +47,25 @@ def render_report(result: Result, figures: Sequence[FigureFile] = ()) -> str:
 
 
 def write_report(
-    folder: Path, result: Result, figures: Sequence[FigureFile], write: Callable[[Path, str], None]
+    folder: Path,
+    result: Result,
+    dataset: xr.Dataset | None,
+    write: Callable[[Path, str], None],
+    *,
+    most: int,
 ) -> Path:
-    """Render the page into `folder` by `write` (path, text); returns its path."""
+    """Render the page into `folder` by `write` (path, text); returns its path.
+
+    Parameters
+    ----------
+    folder : Path
+    result : Result
+    dataset : xarray.Dataset or None
+        For the figures; None draws none.
+    write : callable
+    most : int
+        Most maps that are shown in detail.
+    """
     path = folder / REPORT_FILE
-    write(path, render_report(result, figures))
+    write(path, render_report(Page(result, dataset, most)))
     return path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hetdask.fitting import HistoryEntry, Refinement
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.results.build import StoreFacts
-    from hetdask.results.plots import PlotKind
+    from hetdask.results.plots import PlotKind, Width
 
 SCHEMA: Final = "hetdask.result/1"
 RESULT_FILE: Final = "result.json"
@@ -326,16 +326,18 @@ class Result(_Part):
             return open_dataset(self._folder / DATASET_FOLDER)
         return light_dataset(self, self._history)
 
-    def plot(self, kind: PlotKind = "maps", angle: int = 0) -> Figure:
+    def plot(self, kind: PlotKind = "maps", angle: int = 0, width: Width = "screen") -> Figure:
         """Figure of one aspect of the result.
 
         Parameters
         ----------
-        kind : {"maps", "cuts", "dynamics", "history", "overview"}
+        kind : {"maps", "cuts", "dynamics", "history", "overview", "correlations"}
             Data, model and residual of one map; its one-time cuts; rates, velocity and fraction; the way of the fit;
-            scaling and residuals of all maps.
+            scaling and residuals of all maps; correlations of the parameters.
         angle : int
             Index of the map, for "maps" and "cuts".
+        width : {"screen", "single", "double"}
+            For screens, or for one or two columns of a journal page (3.4 and 7 inches).
 
         Returns
         -------
@@ -348,7 +350,7 @@ class Result(_Part):
         """
         from hetdask.results.plots import plot
 
-        return plot(self.to_xarray(), kind, angle)
+        return plot(self.to_xarray(), kind, angle, width)
 
     def __repr__(self) -> str:
         """Status, quality and parameters in a few lines."""

@@ -28,6 +28,9 @@ def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
             "waiting_time": 3,
             "lag": 40,
             "evaluation": 6,
+            "other": 14,
+            "method": 1,
+            "stage": 2,
         }
         assert dataset["data"].dims == dataset["model"].dims == dataset["residual"].dims == ("phi", "t1", "t2")
         assert dataset["data"].dtype == np.float32

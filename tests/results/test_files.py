@@ -53,9 +53,6 @@ def _failing(error_number: int) -> Callable[..., Any]:
 def test_run_folder_holds_everything(run_folder: Path) -> None:
     assert _names(run_folder) == [
         "config.resolved.json",
-        "cuts-000.png",
-        "cuts-001.png",
-        "cuts-002.png",
         "dynamics.png",
         "history.png",
         "map-000.png",
@@ -242,7 +239,6 @@ def test_report_can_be_made_anew(run_folder: Path, tmp_path: Path) -> None:
     report = refresh_report(Result.load(folder), folder, most_figures=1)
     assert report == folder / "report.html"
     assert _names(folder) == [
-        "cuts-000.png",
         "dynamics.png",
         "history.png",
         "map-000.png",

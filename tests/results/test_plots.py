@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
@@ -12,19 +13,29 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.image import imread as read_png
+from matplotlib.text import Text
+from PIL import Image
 
 from hetdask.data.store import Store
 from hetdask.errors import DataError
 from hetdask.fitting import Refinement
 from hetdask.results import Result
-from hetdask.results.figures import write_figures
+from hetdask.results.figures import write_figures, write_paper_figures
 from hetdask.results.files import write_run
-from hetdask.results.plots import PlotKind, plot, save_figure
+from hetdask.results.plots import PlotKind, Width, plot, save_figure
+from hetdask.results.plots.curves import RATE_PANELS, cuts_panel, history_panel, rate_panel, scaling_panel
+from hetdask.results.plots.cuts import CutNoise, spread, thin
+from hetdask.results.plots.page import panel_figure
+from hetdask.results.plots.palette import indexed_png, repalette
 from hetdask.results.plots.style import limits
+from hetdask.results.plots.thumbnails import block_means
 
-KINDS: tuple[PlotKind, ...] = ("maps", "cuts", "dynamics", "history", "overview")
+KINDS: tuple[PlotKind, ...] = ("maps", "cuts", "dynamics", "history", "overview", "correlations")
 
 
 @pytest.fixture
@@ -32,12 +43,127 @@ def dataset(run_folder: Path) -> xr.Dataset:
     return Result.load(run_folder).to_xarray()
 
 
+def _texts_overlap(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes overlap by more than a pixel."""
+    figure.canvas.draw()
+    boxes = [
+        (text.get_text(), text.get_window_extent().padded(-0.5))
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text.get_visible() and text.get_text() and text.axes is not None
+    ]
+    shown = [(text, box) for text, box in boxes if figure.bbox.padded(1.0).overlaps(box)]
+    return [(a, b) for k, (a, one) in enumerate(shown) for b, other in shown[:k] if one.overlaps(other)]
+
+
+def _is_whole(figure: Figure) -> bool:
+    """Whether nothing that is drawn reaches beyond the edge of the figure."""
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    return bool(box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < width + 0.02 and box.y1 < height + 0.02)
+
+
+@pytest.mark.parametrize("width", ["screen", "single", "double"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_figure_draws_without_a_warning(dataset: xr.Dataset, kind: PlotKind, tmp_path: Path) -> None:
-    path = save_figure(plot(dataset, kind, 1), tmp_path / "figure.png")
-    image = read_png(path)
-    assert min(image.shape[:2]) > 400
-    assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
+def test_every_figure_is_whole_and_nothing_overlaps(dataset: xr.Dataset, kind: PlotKind, width: Width) -> None:
+    figure = plot(dataset, kind, 1, width)
+    assert not _texts_overlap(figure)
+    assert _is_whole(figure)
+    if width != "screen":
+        assert figure.get_figwidth() == pytest.approx({"single": 3.4, "double": 7.0}[width], abs=0.61)
+        assert figure.get_suptitle() == ""
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_figures_are_saved_whole_or_not_at_all(dataset: xr.Dataset, kind: str, tmp_path: Path) -> None:
+    figure = plot(dataset, "dynamics")
+    first = save_figure(figure, tmp_path / f"figure.{kind}").read_bytes()
+    assert first == save_figure(plot(dataset, "dynamics"), tmp_path / f"figure.{kind}").read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == [f"figure.{kind}"]
+    if kind == "png":
+        assert min(read_png(tmp_path / "figure.png").shape[:2]) > 400
+
+
+def test_figures_for_papers_come_in_both_widths(dataset: xr.Dataset, tmp_path: Path) -> None:
+    paths = write_paper_figures(tmp_path / "figures", dataset, "svg", most=1)
+    names = ("dynamics", "overview", "map-000", "cuts-000", "history", "correlations")
+    assert [path.name for path in paths] == [
+        f"{name}-{text}.svg" for name in names for text in ("1-column", "2-columns")
+    ]
+    assert all("<text" not in path.read_text() or "DejaVu" in path.read_text() for path in paths)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-4, 1e7, -1e5])
+def test_panels_of_the_page_hold_numbers_of_any_size(dataset: xr.Dataset, factor: float) -> None:
+    scaled = dataset.load().copy(deep=True)
+    for name in ("velocity", "contrast"):
+        scaled[name] = factor * scaled[name]
+    for draw in (
+        lambda figure: rate_panel(figure.subplots(), scaled, RATE_PANELS[2]),
+        lambda figure: scaling_panel(figure.subplots(), scaled, "contrast", "contrast"),
+        lambda figure: cuts_panel(*figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]), scaled, 0),
+        lambda figure: history_panel(figure.subplots(), scaled),
+    ):
+        figure = panel_figure(draw, 2.6)
+        assert _is_whole(figure)
+        assert not _texts_overlap(figure)
+
+
+def test_palette_keeps_every_pixel(tmp_path: Path) -> None:
+    values = np.linspace(0.0, 1.0, 300).reshape(15, 20)
+    values[3, 4] = np.nan
+    (tmp_path / "small.png").write_bytes(indexed_png(values, "viridis"))
+    shown = read_png(tmp_path / "small.png")
+    assert shown[3, 4, 3] == 0.0
+    np.testing.assert_allclose(
+        shown[..., :3][np.isfinite(values)], mpl.colormaps["viridis"](values)[np.isfinite(values)][:, :3], atol=0.02
+    )
+    for colours in (200, 300):
+        full = np.zeros((20, 20, 4), np.uint8)
+        full[..., 3] = 255
+        index = np.arange(400) % colours
+        full[..., 0], full[..., 1] = (index % 256).reshape(20, 20), (index // 256).reshape(20, 20)
+        out = io.BytesIO()
+        Image.fromarray(full).save(out, "PNG")
+        again = Image.open(io.BytesIO(repalette(out.getvalue())))
+        assert (again.mode == "P") == (colours == 200)
+        np.testing.assert_array_equal(np.asarray(again.convert("RGBA")), full)
+
+
+@given(st.integers(2, 100), st.integers(1, 70))
+def test_thumbnails_are_means_over_blocks(size: int, side: int) -> None:
+    values = np.random.default_rng(size).normal(size=(size, size))
+    values[values > 1.5] = np.nan
+    values[0, 0] = 1.0
+    small = block_means(values, side)
+    assert small.shape[0] <= side
+    step = -(-size // side)
+    block = values[:step, :step]
+    assert small[0, 0] == pytest.approx(np.nanmean(block), nan_ok=True)
+
+
+def test_error_bars_average_white_noise_only() -> None:
+    rng = np.random.default_rng(3)
+    lag = 0.1 * np.arange(400)
+    pixels = np.full(400, 8.0)
+    for noise in (CutNoise(0.01, 0.0), CutNoise(0.01, 0.004)):
+        means, errors = [], np.empty(0)
+        for _ in range(200):
+            common = noise.speckle * rng.normal()
+            x, y, errors = thin(lag, common + noise.white / np.sqrt(pixels) * rng.normal(size=400), pixels, noise)
+            means.append(y)
+        assert x.size <= 40
+        np.testing.assert_allclose(np.std(means, axis=0), errors, rtol=0.25)
+    x, y, error = thin(lag, np.full(400, np.nan), pixels, CutNoise(0.01, 0.0))
+    assert x.size == y.size == error.size == 0
+
+
+@given(st.integers(1, 5000))
+def test_model_lines_keep_their_ends(count: int) -> None:
+    index = spread(count)
+    assert index[0] == 1
+    assert index[-1] == max(count - 1, 1)
+    assert np.all(np.diff(index) > 0)
+    assert index.size <= 240
 
 
 def _images(dataset: xr.Dataset, angle: int) -> list[AxesImage]:
@@ -150,17 +276,14 @@ def test_many_maps_get_an_even_selection_and_the_log_says_so(
     result = write_run(tmp_path / "run", make_refinement(store), store, plots=False)
     with caplog.at_level(logging.INFO):
         figures = write_figures(tmp_path, result.to_xarray(), most=2)
-    assert [figure.path.name for figure in figures] == [
+    assert [path.name for path in figures] == [
         "dynamics.png",
         "overview.png",
         "map-000.png",
-        "cuts-000.png",
         "map-004.png",
-        "cuts-004.png",
         "history.png",
     ]
     assert "figures of 2 of 5 maps, evenly spread" in caplog.text
-    assert "Contrast, offset and root mean square residual of 5 maps" in figures[1].description
 
 
 def test_single_map_needs_no_overview(

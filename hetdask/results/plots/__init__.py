@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from hetdask.errors import DataError
+from hetdask.results.plots.correlations import correlations_figure
 from hetdask.results.plots.curves import cuts_figure, dynamics_figure, history_figure, overview_figure
 from hetdask.results.plots.maps import maps_figure
-from hetdask.results.plots.style import save_figure
+from hetdask.results.plots.style import FigureFormat, Width, save_figure
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
 __all__ = [
+    "FigureFormat",
     "PlotKind",
+    "Width",
+    "correlations_figure",
     "cuts_figure",
     "dynamics_figure",
     "history_figure",
@@ -24,23 +28,28 @@ __all__ = [
     "save_figure",
 ]
 
-PlotKind = Literal["maps", "cuts", "dynamics", "history", "overview"]
-_WITHOUT_ANGLE: Final = {"dynamics": dynamics_figure, "history": history_figure, "overview": overview_figure}
+PlotKind = Literal["maps", "cuts", "dynamics", "history", "overview", "correlations"]
+_WITHOUT_ANGLE: Final = {
+    "dynamics": dynamics_figure,
+    "history": history_figure,
+    "overview": overview_figure,
+    "correlations": correlations_figure,
+}
 _WITH_ANGLE: Final = {"maps": maps_figure, "cuts": cuts_figure}
 
 
-def plot(dataset: xr.Dataset, kind: PlotKind, angle: int = 0) -> Figure:
+def plot(dataset: xr.Dataset, kind: PlotKind, angle: int = 0, width: Width = "screen") -> Figure:
     """Figure of one aspect of a result; see `hetdask.results.Result.plot`."""
     if kind in _WITHOUT_ANGLE:
-        return _WITHOUT_ANGLE[kind](dataset)
+        return _WITHOUT_ANGLE[kind](dataset, width)
     if kind not in _WITH_ANGLE:
         raise DataError(f"no plot of kind {kind!r}: expected one of {', '.join(get_args(PlotKind))}, such as 'maps'")
     if "data" not in dataset:
         raise DataError(
             f"this result holds no maps, which a plot of kind {kind!r} shows: load it from its run folder, "
-            "such as Result.load('runs/sample-1'), or choose 'dynamics', 'history' or 'overview'"
+            "such as Result.load('runs/sample-1'), or choose 'dynamics', 'history', 'overview' or 'correlations'"
         )
     count = dataset.sizes["phi"]
     if not 0 <= angle < count:
         raise DataError(f"no map with index {angle}: the result has {count}, so an index of 0 to {count - 1}")
-    return _WITH_ANGLE[kind](dataset, angle)
+    return _WITH_ANGLE[kind](dataset, angle, width)

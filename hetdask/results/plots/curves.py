@@ -1,6 +1,8 @@
-"""One-time cuts, dynamics, history and overview."""
+"""One-time cuts, dynamics, history and scaling: panels that draw on axes of the caller, and figures made of them."""
 
 from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,12 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hetdask.results.plots.cuts import cut_noise, spread, thin
 from hetdask.results.plots.style import (
     EMPTY,
+    INCHES,
     INK,
     MUTED,
     SERIES,
+    Width,
     angle_title,
+    figure_title,
     limits,
     new_figure,
     panel_title,
@@ -26,128 +32,137 @@ from hetdask.results.plots.style import (
 Array = NDArray[np.float64]
 
 
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold")
+class RatePanel(NamedTuple):
+    """How a quantity of the dynamics is drawn."""
+
+    name: str
+    colour: str
+    title: str
+    label: str
+
+
+RATE_PANELS: Final = (
+    RatePanel("J_ref", SERIES[0], "Transport of the reference", "J (Å²/s)"),
+    RatePanel("J_sample", SERIES[1], "Transport of the sample", "J (Å²/s)"),
+    RatePanel("velocity", SERIES[2], "Velocity", "v (Å/s)"),
+    RatePanel("fraction", INK, "Sample fraction", "s"),
+)
+
+SCALING_PANELS: Final = (("contrast", "contrast"), ("offset", "offset"), ("residual_rms", "residual rms"))
 
 
 def _finite(values: Array) -> Array:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _thin(lag: Array, values: Array, bins: int) -> tuple[Array, Array]:
-    """Means over at most `bins` lag bins of equal width in log(lag): as many points as an eye can tell apart."""
-    known = np.isfinite(values) & (lag > 0.0)
-    if not known.any():
-        return np.empty(0), np.empty(0)
-    position = np.log(lag[known])
-    edges = np.linspace(position[0], position[-1], bins + 1)
-    index = np.clip(np.searchsorted(edges, position, side="right") - 1, 0, bins - 1)
-    count = np.bincount(index, minlength=bins)
-    filled = count > 0
-    means = [
-        np.bincount(index, weights=column, minlength=bins)[filled] / count[filled]
-        for column in (lag[known], values[known])
-    ]
-    return means[0], means[1]
+def cuts_panel(axes: Axes, below: Axes, dataset: xr.Dataset, angle: int) -> None:
+    """c2 against lag at three waiting times with error bars, model as lines; the residual on the axes `below`.
 
-
-@styled
-def cuts_figure(dataset: xr.Dataset, angle: int) -> Figure:
-    """c2 against lag at three waiting times: data as points, model as lines, with the residual below.
-
-    Parameters are those of `hetdask.results.plots.maps_figure`.
+    Parameters
+    ----------
+    axes, below : Axes
+    dataset : xarray.Dataset
+        With maps and cuts.
+    angle : int
+        Index of the map.
     """
     one = dataset.isel(phi=angle)
     lag, waiting = dataset["lag"].to_numpy(), dataset["waiting_time"].to_numpy()
-    data, model = (
-        one["cut_data"].to_numpy().astype(np.float64),
-        one["cut_model"].to_numpy().astype(np.float64),
-    )
-    figure = new_figure(6.4, 4.7)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    for colour, start, measured, fitted in zip(SERIES, waiting, data, model, strict=True):
-        x, y = _thin(lag, measured, 70)
-        top.plot(x, y, "o", ms=3.4, color=colour, alpha=0.75, mew=0)
-        known = np.isfinite(fitted) & (lag > 0.0)
-        top.plot(lag[known], fitted[known], color=colour, label=f"t₁ = {start:.4g} s")
-        x, y = _thin(lag, measured - fitted, 70)
-        bottom.plot(x, y, "o", ms=2.6, color=colour, alpha=0.75, mew=0)
-    bottom.axhline(0.0, color=MUTED, lw=0.8)
-    top.set_xscale("log")
+    data, model = (one[name].to_numpy().astype(np.float64) for name in ("cut_data", "cut_model"))
+    pixels = one["cut_pixels"].to_numpy().astype(np.float64)
+    noise, drawn = cut_noise(one), spread(lag.size)
+    style: dict[str, Any] = {"fmt": "o", "ms": 2.6, "mew": 0.0, "elinewidth": 0.7, "alpha": 0.8}
+    for colour, start, measured, fitted, count in zip(SERIES, waiting, data, model, pixels, strict=True):
+        x, y, error = thin(lag, measured, count, noise)
+        axes.errorbar(x, y, error, color=colour, **style)
+        axes.plot(lag[drawn], _finite(fitted[drawn]), color=colour, lw=1.3, label=f"t₁ = {start:.4g} s", zorder=3)
+        x, y, error = thin(lag, measured - fitted, count, noise)
+        below.errorbar(x, y, error, color=colour, **style)
+    below.axhline(0.0, color=MUTED, lw=0.8)
+    axes.set_xscale("log")
     reach = lag[np.isfinite(model).any(axis=0)]
-    top.set_xlim(0.8 * lag[1], 1.25 * max(reach[-1] if reach.size else 0.0, lag[1]))
-    top.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    top.set_ylabel("c₂(t₁, t₁ + τ)")
-    top.legend(title="points: data, lines: model", title_fontsize=8, alignment="left")
-    bottom.set(ylabel="Δc₂", xlabel="lag τ (s)")
-    bottom.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlim(0.8 * lag[1], 1.25 * max(reach[-1] if reach.size else 0.0, lag[1]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylabel("c₂(t₁, t₁ + τ)")
+    axes.legend(title="points: data, lines: model", title_fontsize=8, alignment="left")
+    below.set(ylabel="Δc₂", xlabel="lag τ (s)")
+    below.yaxis.set_major_locator(MaxNLocator(4))
+
+
+@styled
+def cuts_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Figure:
+    """One-time cuts of one map; parameters are those of `hetdask.results.plots.maps_figure`."""
+    figure = new_figure(min(INCHES[width], 6.4), 3.4 if width == "single" else 4.7)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    cuts_panel(top, bottom, dataset, angle)
     figure.align_ylabels()
-    _title(figure, angle_title(float(one["phi"]), float(one["q"])))
+    figure_title(figure, angle_title(float(dataset["phi"][angle]), float(dataset["q"][angle])), width)
     return figure
 
 
-def _rate_panel(axes: Axes, time: Array, values: Array, colour: str, text: str, label: str) -> None:
-    values = _finite(values)
-    axes.plot(time, values, color=colour)
-    panel_title(axes, text)
-    axes.set_ylabel(label)
+def rate_panel(axes: Axes, dataset: xr.Dataset, panel: RatePanel) -> None:
+    """One quantity of the dynamics against time, with its band of one standard error where there is one."""
+    time = dataset["time"].to_numpy()
+    values = _finite(dataset[panel.name].to_numpy())
+    axes.plot(time, values, color=panel.colour)
+    shown = [values]
+    if f"{panel.name}_stderr" in dataset:
+        error = _finite(dataset[f"{panel.name}_stderr"].to_numpy())
+        axes.fill_between(time, values - error, values + error, color=panel.colour, alpha=0.22, lw=0)
+        shown += [values - error, values + error]
     # A rate that diverges at t = 0 would flatten the rest of its curve: the first percent may leave the panel.
-    later = values[max(1, time.size // 100) :]
+    later = np.stack(shown)[:, max(1, time.size // 100) :]
     low, high = limits(later, 0.0, 100.0)
     low, high = min(low, 0.0), max(high, 0.0)
     axes.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     axes.yaxis.set_major_locator(MaxNLocator(5))
+    if panel.name == "velocity":
+        axes.axhline(0.0, color=MUTED, lw=0.8)
+    if panel.name == "fraction":
+        axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel(panel.label)
+    axes.margins(x=0.0)
 
 
 @styled
-def dynamics_figure(dataset: xr.Dataset) -> Figure:
+def dynamics_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
     """Transport rates, velocity and sample fraction against time."""
-    time = dataset["time"].to_numpy()
-    figure = new_figure(8.0, 5.0)
-    panels = figure.subplots(2, 2, sharex=True)
-    for axes, (name, colour, text, label) in zip(
-        panels.flat,
-        (
-            ("J_ref", SERIES[0], "Transport of the reference", "J (Å²/s)"),
-            ("J_sample", SERIES[1], "Transport of the sample", "J (Å²/s)"),
-            ("velocity", SERIES[2], "Velocity", "v (Å/s)"),
-            ("fraction", INK, "Sample fraction", "s"),
-        ),
-        strict=True,
-    ):
-        _rate_panel(axes, time, dataset[name].to_numpy(), colour, text, label)
-        axes.margins(x=0.0)
-    panels[1, 0].axhline(0.0, color=MUTED, lw=0.8)
-    panels[1, 1].set_ylim(-0.03, 1.03)
-    for axes in panels[1]:
+    narrow = width == "single"
+    figure = new_figure(INCHES[width], 6.4 if narrow else 5.0)
+    panels = figure.subplots(4 if narrow else 2, 1 if narrow else 2, sharex=True).ravel()
+    for axes, panel in zip(panels, RATE_PANELS, strict=True):
+        rate_panel(axes, dataset, panel)
+        panel_title(axes, panel.title)
+    for axes in panels[3:] if narrow else panels[2:]:
         axes.set_xlabel("time (s)")
     figure.align_ylabels()
-    _title(figure, "Fitted dynamics")
+    figure_title(figure, "Fitted dynamics", width)
     return figure
 
 
-@styled
-def history_figure(dataset: xr.Dataset) -> Figure:
+def history_panel(axes: Axes, dataset: xr.Dataset) -> None:
     """Chi-squared per degree of freedom of every evaluation, with the best so far and the rounds of weighting."""
     chi_squared = dataset["history_chi_squared"].to_numpy() / max(dataset.attrs["dof"], 1)
     rounds = dataset["history_round"].to_numpy()
     evaluation = np.arange(1, chi_squared.size + 1)
-    figure = new_figure(6.4, 3.8)
-    axes = figure.subplots()
+    room = -np.inf
     for number in np.unique(rounds):
         here = rounds == number
         first, last = evaluation[here][0], evaluation[here][-1]
         if number % 2 == rounds.min() % 2:
             axes.axvspan(first - 0.5, last + 0.5, color=EMPTY, alpha=0.35, lw=0)
-        axes.text(
-            first - 0.5,
-            1.01,
-            f"round {number}",
-            transform=axes.get_xaxis_transform(),
-            va="bottom",
-            fontsize=8,
-            color=MUTED,
-        )
+        # A label needs about a sixth of the width: those of short rounds are left out.
+        if first >= room:
+            axes.text(
+                first - 0.5,
+                1.01,
+                f"round {number}",
+                transform=axes.get_xaxis_transform(),
+                va="bottom",
+                fontsize=8,
+                color=MUTED,
+            )
+            room = first + chi_squared.size / 6
         best = np.minimum.accumulate(np.where(np.isfinite(chi_squared[here]), chi_squared[here], np.inf))
         axes.step(
             evaluation[here],
@@ -157,10 +172,11 @@ def history_figure(dataset: xr.Dataset) -> Figure:
             label="best so far" if number == rounds.min() else None,
         )
     improved = dataset["history_improved"].to_numpy()
-    axes.plot(evaluation[improved], chi_squared[improved], "o", ms=4.5, color=SERIES[0], label="improvement")
+    size = 4.5 if chi_squared.size <= 100 else 2.0
     if not improved.all():
         worse = (evaluation[~improved], chi_squared[~improved])
-        axes.plot(*worse, "o", ms=4.5, color=SERIES[1], fillstyle="none", label="no improvement")
+        axes.plot(*worse, "o", ms=size, color=SERIES[1], fillstyle="none", mew=0.7, label="no improvement")
+    axes.plot(evaluation[improved], chi_squared[improved], "o", ms=size, color=SERIES[0], label="improvement")
     positive = chi_squared[np.isfinite(chi_squared) & (chi_squared > 0.0)]
     if positive.size and positive.max() > 10.0 * positive.min():
         axes.set_yscale("log")
@@ -169,38 +185,72 @@ def history_figure(dataset: xr.Dataset) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if chi_squared.size:
         axes.legend(loc="upper right")
-    _title(figure, "Way of the fit")
-    return figure
 
 
 @styled
-def overview_figure(dataset: xr.Dataset) -> Figure:
-    """Contrast, offset and residuals of all maps against φ; maps of different q in different colours."""
-    phi, q = dataset["phi"].to_numpy(), dataset["q"].to_numpy()
-    figure = new_figure(7.0, 5.6)
-    panels = figure.subplots(3, 1, sharex=True)
-    names = (("contrast", "contrast"), ("offset", "offset"), ("residual_rms", "residual rms"))
+def history_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+    """Chi-squared of every evaluation of the fit."""
+    figure = new_figure(min(INCHES[width], 6.4), 2.6 if width == "single" else 3.8)
+    history_panel(figure.subplots(), dataset)
+    figure_title(figure, "Way of the fit", width)
+    return figure
+
+
+def several_q(dataset: xr.Dataset) -> bool:
+    """Whether the maps are of different wavevectors, by more than the spread of one detector ring."""
+    q = dataset["q"].to_numpy()
+    return bool(np.ptp(q) > 1e-3 * q.mean())
+
+
+def q_colours(dataset: xr.Dataset) -> ScalarMappable:
+    """Colour scale of the wavevectors."""
+    q = dataset["q"].to_numpy()
+    return ScalarMappable(Normalize(q.min(), q.max()), "viridis")
+
+
+def scaling_panel(axes: Axes, dataset: xr.Dataset, name: str, label: str) -> None:
+    """Contrast, offset or residual of all maps against φ; maps of different q in different colours."""
+    phi = dataset["phi"].to_numpy()
     order = np.argsort(phi, kind="stable")
     small = phi.size > 60
-    several = bool(np.ptp(q) > 1e-3 * q.mean())
-    colours = ScalarMappable(Normalize(q.min(), q.max()), "viridis")
-    shades = colours.to_rgba(q[order]) if several else SERIES[0]
-    for axes, (name, label) in zip(panels, names, strict=True):
-        values = dataset[name].to_numpy()
-        axes.scatter(phi[order], values[order], color=shades, s=10 if small else 26, lw=0, zorder=3)
-        axes.set_ylabel(label)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-    sigma = dataset["sigma"].to_numpy()
-    dash = {"marker": "_", "markersize": 9 if small else 16, "markeredgewidth": 1.4, "color": SERIES[1]}
-    panels[2].plot(phi[order], sigma[order], linestyle="none", zorder=2, label="σ of one pixel", **dash)
-    panels[2].legend(loc="lower right")
+    shades = q_colours(dataset).to_rgba(dataset["q"].to_numpy()[order]) if several_q(dataset) else SERIES[0]
+    values = dataset[name].to_numpy()
+    axes.scatter(phi[order], values[order], color=shades, s=10 if small else 24, lw=0, zorder=3)
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if name != "residual_rms":
+        return
+    dash: dict[str, Any] = {
+        "marker": "_",
+        "markersize": 9 if small else 14,
+        "markeredgewidth": 1.4,
+        "linestyle": "none",
+    }
+    highest = [values]
+    for other, colour, text in (
+        ("expected_rms", INK, "expected from noise"),
+        ("sigma", SERIES[1], "σ of one pixel"),
+    ):
+        level = dataset[other].to_numpy()
+        if np.isfinite(level).any():
+            axes.plot(phi[order], level[order], zorder=2, label=text, color=colour, **dash)
+            highest.append(level)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0.0)
+    axes.set_ylim(0.0, 1.2 * limits(np.concatenate(highest), 0.0, 100.0)[1])
+
+
+@styled
+def overview_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+    """Contrast, offset and residuals of all maps against φ."""
+    figure = new_figure(min(INCHES[width], 7.0), 5.0 if width == "single" else 5.6)
+    panels = figure.subplots(3, 1, sharex=True)
+    for axes, (name, label) in zip(panels, SCALING_PANELS, strict=True):
+        scaling_panel(axes, dataset, name, label)
     panels[2].set_xlabel("φ (degrees)")
-    highest = limits(np.stack([sigma, dataset["residual_rms"].to_numpy()]), 0.0, 100.0)[1]
-    panels[2].set_ylim(0.0, 1.2 * highest)
     figure.align_ylabels()
-    if several:
-        bar = figure.colorbar(colours, ax=panels, pad=0.015, aspect=40)
+    if several_q(dataset):
+        bar = figure.colorbar(q_colours(dataset), ax=panels, pad=0.015, aspect=40)
         bar.set_label("q (Å⁻¹)")
         bar.outline.set_visible(False)
-    _title(figure, f"Scaling and residuals of {phi.size} maps")
+    figure_title(figure, f"Scaling and residuals of {dataset.sizes['phi']} maps", width)
     return figure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Final, NamedTuple
+
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -16,10 +17,13 @@ from hetdask.results.formatting import format_number
 from hetdask.results.maps import symmetric
 from hetdask.results.plots.style import (
     EMPTY,
+    INCHES,
     MAP_COLOURS,
     MUTED,
     RESIDUAL_COLOURS,
+    Width,
     angle_title,
+    figure_title,
     limits,
     new_figure,
     panel_title,
@@ -28,31 +32,78 @@ from hetdask.results.plots.style import (
 
 Array = NDArray[np.float64]
 
-
-def _colours(name: str) -> Colormap:
-    return mpl.colormaps[name].with_extremes(bad=EMPTY)
+MAP_PANELS: Final = (("data", "Data"), ("model", "Model"), ("residual", "Residual, data − model"))
 
 
-def _extend(values: Array, low: float, high: float) -> str:
-    below, above = bool(np.any(values < low)), bool(np.any(values > high))
+class Scale(NamedTuple):
+    """Colours of a map, their ends, and what they stand for."""
+
+    colours: str
+    low: float
+    high: float
+    label: str
+
+
+class MapView(NamedTuple):
+    """One map ready to be drawn.
+
+    Attributes
+    ----------
+    values : (K, K) float64
+        Symmetric; NaN where there are no data.
+    begin, step, end : float
+        Edge of the first cell, width of a cell and end of the axes, s; the last cell may be a partial block.
+    scale : Scale
+    """
+
+    values: Array
+    begin: float
+    step: float
+    end: float
+    scale: Scale
+
+
+def map_views(dataset: xr.Dataset, angle: int) -> dict[str, MapView]:
+    """Data and model of one map on one colour scale, and the residual on a symmetric one."""
+    one = dataset.isel(phi=angle)
+    maps = {name: symmetric(one[name].to_numpy()) for name, _ in MAP_PANELS}
+    low, high = limits(np.stack([maps["data"], maps["model"]]))
+    span = max(abs(edge) for edge in limits(maps["residual"]))
+    value, difference = Scale(MAP_COLOURS, low, high, "c₂"), Scale(RESIDUAL_COLOURS, -span, span, "Δc₂")
+    time = dataset["time"].to_numpy()
+    dt = float(time[1] - time[0])
+    step = int(dataset["t1"].attrs["frames_per_block"]) * dt
+    begin, end = float(time[0]) - dt / 2, float(time[-1]) + dt / 2
+    return {
+        name: MapView(values, begin, step, end, difference if name == "residual" else value)
+        for name, values in maps.items()
+    }
+
+
+def _extend(scale: Scale, *maps: Array) -> str:
+    below = any(bool(np.any(values < scale.low)) for values in maps)
+    above = any(bool(np.any(values > scale.high)) for values in maps)
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
-def _draw(
-    axes: Axes, values: Array, extent: tuple[float, float], end: float, scale: tuple[str, float, float]
-) -> AxesImage:
-    """One map; cells begin at `extent[0]`, the axes stop at `end`: inside the last cell if it is a partial block."""
-    name, low, high = scale
+def map_panel(axes: Axes, view: MapView, *, raw: bool = False) -> AxesImage:
+    """One map on axes in seconds.
+
+    Cells smaller than a pixel are averaged; with `raw`, vector files keep all cells, and cells without data are clear.
+    """
+    far = view.begin + view.values.shape[0] * view.step
     image = axes.imshow(
-        values,
+        view.values,
         origin="lower",
-        extent=(*extent, *extent),
-        cmap=_colours(name),
-        vmin=low,
-        vmax=high,
-        interpolation="nearest",
+        extent=(view.begin, far, view.begin, far),
+        cmap=mpl.colormaps[view.scale.colours].with_extremes(bad="none" if raw else EMPTY),
+        vmin=view.scale.low,
+        vmax=view.scale.high,
+        interpolation="none" if raw else "antialiased",
+        interpolation_stage="data",
     )
-    axes.set(xlim=(extent[0], end), ylim=(extent[0], end), aspect="equal", xlabel="t₁ (s)")
+    axes.set(xlim=(view.begin, view.end), ylim=(view.begin, view.end), aspect="equal")
+    axes.set(xlabel="t₁ (s)", ylabel="t₂ (s)")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -60,8 +111,21 @@ def _draw(
     return image
 
 
+def colour_bar(figure: Figure, image: AxesImage, views: list[MapView], **place: Any) -> None:
+    """Colour bar of one or several maps of the same scale; arrows where values lie beyond its ends.
+
+    `place` says where: ``ax`` the axes beside it, or ``cax`` its own.
+    """
+    scale = views[0].scale
+    extend = _extend(scale, *(view.values for view in views))
+    bar = figure.colorbar(image, extend=extend, **place)
+    bar.set_label(scale.label)
+    bar.outline.set_visible(False)
+    bar.minorticks_off()
+
+
 @styled
-def maps_figure(dataset: xr.Dataset, angle: int) -> Figure:
+def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Figure:
     """Data and model on one colour scale, and the residual on a symmetric one.
 
     Parameters
@@ -70,38 +134,42 @@ def maps_figure(dataset: xr.Dataset, angle: int) -> Figure:
         As `hetdask.results.dataset` makes it, with maps.
     angle : int
         Index of the map.
+    width : {"screen", "single", "double"}
+        The narrow figure of a single column has the residual below.
     """
     one = dataset.isel(phi=angle)
-    data, model, residual = (symmetric(one[name].to_numpy()) for name in ("data", "model", "residual"))
-    time = dataset["time"].to_numpy()
-    dt = float(time[1] - time[0])
-    block = int(dataset["t1"].attrs["frames_per_block"])
-    begin = float(time[0]) - dt / 2
-    extent = (begin, begin + data.shape[0] * block * dt)
-    low, high = limits(np.stack([data, model]))
-    span = max(abs(edge) for edge in limits(residual))
-
-    figure = new_figure(10.4, 3.55, "compressed")
-    left, middle, right = figure.subplots(1, 3, sharey=True)
-    end = float(time[-1]) + dt / 2
-    _draw(left, data, extent, end, (MAP_COLOURS, low, high))
-    shared = _draw(middle, model, extent, end, (MAP_COLOURS, low, high))
-    difference = _draw(right, residual, extent, end, (RESIDUAL_COLOURS, -span, span))
-    left.set_ylabel("t₂ (s)")
-    for axes, text in ((left, "Data"), (middle, "Model"), (right, "Residual, data − model")):
-        panel_title(axes, text)
-    both = np.stack([data, model])
-    bars = (
-        (shared, [left, middle], _extend(both, low, high), "c₂", 0.015, 0.05),
-        (difference, [right], _extend(residual, -span, span), "Δc₂", 0.03, 0.1),
-    )
-    for image, beside, extend, label, pad, fraction in bars:
-        bar = figure.colorbar(image, ax=beside, extend=extend, pad=pad, fraction=fraction, aspect=24)
-        bar.set_label(label)
-        bar.outline.set_visible(False)
-        bar.minorticks_off()
-    figure.suptitle(angle_title(float(one["phi"]), float(one["q"])), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    figure.text(0.99, 0.985, _caption(one, block), ha="right", va="top", fontsize=8, color=MUTED)
+    views = map_views(dataset, angle)
+    narrow = width == "single"
+    if narrow:
+        figure = new_figure(INCHES[width], 4.1, "compressed")
+        places = figure.subplot_mosaic([["data", "model"], ["residual", "."]])
+        bars = (
+            ("model", ["data", "model"], {"pad": 0.02, "fraction": 0.06}),
+            ("residual", ["residual"], {"pad": 0.04, "fraction": 0.1}),
+        )
+    else:
+        inches = (10.4, 3.55) if width == "screen" else (INCHES[width], 2.55)
+        figure = new_figure(*inches, "compressed")
+        places = figure.subplot_mosaic([["data", "model", "residual"]], sharey=True)
+        bars = (
+            ("model", ["data", "model"], {"pad": 0.015, "fraction": 0.05}),
+            ("residual", ["residual"], {"pad": 0.03, "fraction": 0.1}),
+        )
+    images = {}
+    for name, text in MAP_PANELS:
+        images[name] = map_panel(places[name], views[name])
+        panel_title(places[name], "Residual" if narrow and name == "residual" else text)
+        places[name].label_outer()
+    if narrow:
+        places["data"].set_xlabel("t₁ (s)")
+        places["data"].tick_params(labelbottom=True)
+    for name, beside, place in bars:
+        axes = [places[one] for one in beside]
+        colour_bar(figure, images[name], [views[one] for one in beside], ax=axes, aspect=24, **place)
+    figure_title(figure, angle_title(float(one["phi"]), float(one["q"])), width)
+    if width == "screen":
+        block = int(dataset["t1"].attrs["frames_per_block"])
+        figure.text(0.99, 0.985, _caption(one, block), ha="right", va="top", fontsize=8, color=MUTED)
     return figure
 
 

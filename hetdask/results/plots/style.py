@@ -1,4 +1,4 @@
-"""The look of all figures: type, colours, grids; and how they reach the disk."""
+"""The look of all figures: type, colours, grids, widths; and how they reach the disk."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 DPI: Final = 150
+PRINT_DPI: Final = 600
+"""Of maps within vector figures."""
 
 INK: Final = "#1f2933"
 MUTED: Final = "#616e7c"
@@ -25,6 +27,13 @@ EMPTY: Final = "#d9dce1"
 
 SERIES: Final = ("#0072b2", "#d55e00", "#009e73")
 """Okabe and Ito's blue, vermilion and green: distinct under every common colour vision deficiency."""
+
+type Width = Literal["screen", "single", "double"]
+"""For screens and slides, or for one column or two columns of a journal page."""
+
+INCHES: Final[dict[Width, float]] = {"screen": 8.0, "single": 3.4, "double": 7.0}
+
+type FigureFormat = Literal["png", "pdf", "svg"]
 
 MAP_COLOURS: Final = "viridis"
 RESIDUAL_COLOURS: Final = "RdBu_r"
@@ -58,6 +67,10 @@ STYLE: Final[dict[Any, Any]] = {
     "lines.linewidth": 1.6,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    # Maps in vector files keep their own pixels; text stays text that an editor of figures can change.
+    "image.composite_image": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "hetdask",
 }
 
 
@@ -72,14 +85,22 @@ def styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained", "compressed"] | None = "constrained"
+) -> Figure:
     """Empty figure of `width` × `height` inches on an Agg canvas.
 
-    The "compressed" layout keeps panels of fixed aspect together.
+    The "compressed" layout keeps panels of fixed aspect together; with None, axes stay where they are put.
     """
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def figure_title(figure: Figure, text: str, width: Width) -> None:
+    """Heading at the left; none on figures for papers, where the caption says it."""
+    if width == "screen":
+        figure.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
 def panel_title(axes: Axes, text: str) -> None:
@@ -106,10 +127,19 @@ def angle_title(phi: float, q: float) -> str:
 
 @styled
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG under a temporary name and move it into place; returns `path`."""
+    """Write a figure under a temporary name and move it into place; returns `path`, whose suffix is the format.
+
+    The same figure gives the same bytes: no dates are written.
+    """
+    kind = path.suffix.removeprefix(".")
+    metadata = {"png": {"Software": "hetdask"}, "pdf": {"Creator": "hetdask", "CreationDate": None}}.get(
+        kind, {"Creator": "hetdask", "Date": None}
+    )
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
-        figure.savefig(temporary, format="png", metadata={"Software": "hetdask"})
+        # Half the time of drawing a map would go into the last tenth of its compression.
+        options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
+        figure.savefig(temporary, format=kind, metadata=metadata, dpi=DPI if kind == "png" else PRINT_DPI, **options)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
