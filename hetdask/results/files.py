@@ -58,7 +58,8 @@ def _refusal(folder: Path, error: OSError) -> DataError:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """Turn errors of the operating system about files in `folder` into a `DataError` with advice."""
     try:
         yield
     except OSError as error:
@@ -89,13 +90,13 @@ def prepare_run_folder(folder: str | Path, *, overwrite: bool = False, resume: b
         If the folder holds a run and neither `overwrite` nor `resume` is set, or if it can't be written.
     """
     folder = Path(folder).absolute()
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _probe(folder)
     if resume:
         return folder
     if overwrite:
-        with _writing(folder):
+        with writing(folder):
             _remove_run(folder)
     elif found := [name for name in MARKS_OF_A_RUN if (folder / name).exists()]:
         raise DataError(
@@ -136,17 +137,23 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old content or the new one, never a part."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Temporary file that takes the place of `path` once the block has ended well."""
     temporary = _temporary(path)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old content or the new one, never a part."""
+    with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -173,7 +180,7 @@ def save_result(result: Result, folder: Path) -> Path:
     from hetdask.results.dataset import write_dataset
 
     folder = folder.absolute()
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         own = result._folder is not None and result._folder.absolute() == folder
         if not own:
@@ -251,7 +258,7 @@ def write_run(
 
     folder = Path(folder).absolute()
     result = Result.from_refinement(refinement, store, **facts)
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / RESULT_FILE, result.to_json())
         if config is not None:
@@ -283,7 +290,7 @@ def refresh_report(
     """
     folder = Path(folder).absolute()
     dataset = result.to_xarray() if plots else None
-    with _writing(folder):
+    with writing(folder):
         if dataset is not None:
             write_figures(folder, dataset, most_figures)
         return write_report(folder, result, dataset, write_text, most=most_figures)

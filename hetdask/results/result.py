@@ -326,6 +326,45 @@ class Result(_Part):
             return open_dataset(self._folder / DATASET_FOLDER)
         return light_dataset(self, self._history)
 
+    def to_npz(self, path: str | Path, *, reduced: bool = False) -> Path:
+        """Write data, model and residual with the keys that heterodyne-analysis gives ``fitted_data.npz``.
+
+        Keys: ``c2_experimental``, ``c2_theoretical_raw`` (g), ``c2_theoretical_scaled`` and ``residuals``, each
+        (n_phi, N, N) float64, symmetric, with the diagonal from its neighbours; ``phi_angles``, ``contrast_params``,
+        ``offset_params`` (n_phi,); ``wavevector_q``, ``dt``, ``start_frame``, ``end_frame``, ``time_length``,
+        ``stator_rotor_gap`` (NaN: not known here). Beyond those: ``parameters``, ``stderr``, ``parameter_names``,
+        ``time_origin`` and ``frames_per_cell``. Maps are written one by one.
+
+        Parameters
+        ----------
+        path : str or Path
+        reduced : bool
+            Block means of the run folder (at most 256 cells a side, `dt` is the time per cell) instead of every pixel
+            of the store.
+
+        Raises
+        ------
+        DataError
+            If the store that was fitted is gone or another one, or the file can't be written.
+        """
+        from hetdask.results.export import write_npz
+
+        return write_npz(self, Path(path), reduced=reduced)
+
+    def to_csv(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write parameters.csv and angles.csv into `folder`, which is made where it is missing; returns their paths.
+
+        Columns are the fields of `ParameterResult` and `AngleResult`; what does not exist is an empty cell.
+
+        Raises
+        ------
+        DataError
+            If the files can't be written.
+        """
+        from hetdask.results.export import write_csv
+
+        return write_csv(self, Path(folder))
+
     def plot(self, kind: PlotKind = "maps", angle: int = 0, width: Width = "screen") -> Figure:
         """Figure of one aspect of the result.
 

@@ -87,6 +87,15 @@ def config(make_config: Callable[..., Path]) -> Path:
     return make_config()
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """Folder of a fit that has ended, without figures."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = write_config(folder / "config.yaml", {"source": str(source), "q": Q[0]}, folder / "run")
+    assert run(["fit", str(config), "--quiet"]) == 0
+    return folder / "run"
+
+
 def write_config(path: Path, data: dict[str, object], folder: Path) -> Path:
     """Configuration of a fit that starts 10 % off and needs no workers."""
     start = {name: {"value": value * (1.1 if name in ACTIVE else 1.0)} for name, value in TRUTH.items()}
