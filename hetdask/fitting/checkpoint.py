@@ -14,8 +14,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.errors import ConfigError, DataError
-from hetdask.passes.normal import Projection
+from hetdask.errors import ConfigError
 
 Array = NDArray[np.float64]
 
@@ -29,32 +28,8 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
-def _pack(vector: Array, result: Projection) -> Array:
-    return np.concatenate([vector, *(np.ravel(x) for x in _fields(result))])
-
-
-def _fields(result: Projection) -> tuple[Array, ...]:
-    return (
-        result.n_points,
-        result.contrast,
-        result.offset,
-        result.sum_squares,
-        result.gradient,
-        result.gauss_newton,
-    )
-
-
-def _unpack(record: Array, n_phi: int, n_free: int) -> tuple[Array, Projection]:
-    shapes = [(n_phi,)] * 4 + [(n_phi, n_free), (n_phi, n_free, n_free)]
-    ends = np.cumsum([14, *(int(np.prod(shape)) for shape in shapes)])
-    if record.size != ends[-1]:
-        raise DataError(f"a checkpoint record holds {record.size} numbers, expected {ends[-1]}; start without --resume")
-    vector, *parts = np.split(record, ends[:-1])
-    return vector, Projection(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
-
-
 class Checkpoint:
-    """Recorded evaluations of one fit.
+    """Recorded evaluations of one fit: numbers, by the numbers that they belong to.
 
     Parameters
     ----------
@@ -62,8 +37,6 @@ class Checkpoint:
         File; None keeps nothing on disk.
     identity : str
         `fingerprint` of the fit.
-    n_phi, n_free : int
-        Shapes of the evaluations.
     resume : bool
         Read what the file holds; otherwise it begins anew.
 
@@ -73,15 +46,15 @@ class Checkpoint:
         If the file belongs to another fit.
     """
 
-    def __init__(self, path: Path | None, identity: str, n_phi: int, n_free: int, *, resume: bool = False) -> None:
-        self._known: dict[bytes, Projection] = {}
+    def __init__(self, path: Path | None, identity: str, *, resume: bool = False) -> None:
+        self._known: dict[bytes, Array] = {}
         self._file: BinaryIO | None = None
         self.recalled = 0
         if path is None:
             return
         end = 0
         if resume and path.exists():
-            end = self._read(path, identity, n_phi, n_free)
+            end = self._read(path, identity)
         if end:
             self._file = path.open("r+b")
             self._file.truncate(end)
@@ -91,7 +64,7 @@ class Checkpoint:
             np.save(self._file, np.frombuffer(identity.encode(), dtype=np.uint8), allow_pickle=False)
             self._file.flush()
 
-    def _read(self, path: Path, identity: str, n_phi: int, n_free: int) -> int:
+    def _read(self, path: Path, identity: str) -> int:
         """Fill the memory from a file; returns where its last whole record ends."""
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -110,22 +83,22 @@ class Checkpoint:
                     record = np.load(file, allow_pickle=False)
                 except (ValueError, EOFError):
                     break
-                vector, result = _unpack(record, n_phi, n_free)
-                self._known[vector.tobytes()] = result
+                split = 1 + int(record[0])
+                self._known[record[1:split].tobytes()] = record[split:]
                 end = file.tell()
         return end
 
-    def recall(self, vector: Array) -> Projection | None:
-        """Recorded evaluation at exactly this parameter vector (14,), if there is one."""
-        result = self._known.get(vector.tobytes())
-        self.recalled += result is not None
-        return result
+    def recall(self, key: Array) -> Array | None:
+        """Recorded values (m,) for exactly this key (n,), if there are any."""
+        values = self._known.get(key.tobytes())
+        self.recalled += values is not None
+        return values
 
-    def record(self, vector: Array, result: Projection) -> None:
-        """Keep an evaluation, on disk at once."""
-        self._known[vector.tobytes()] = result
+    def record(self, key: Array, values: Array) -> None:
+        """Keep values (m,) for a key (n,), on disk at once."""
+        self._known[key.tobytes()] = values
         if self._file is not None:
-            np.save(self._file, _pack(vector, result), allow_pickle=False)
+            np.save(self._file, np.concatenate([[key.size], key, values]), allow_pickle=False)
             self._file.flush()
 
     def close(self) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hetdask.errors import FitError
 from hetdask.fitting.checkpoint import Checkpoint
 from hetdask.fitting.normal_problem import small_problem
 from hetdask.fitting.problem import Problem
 from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import NormalSums, Projection, project
+from hetdask.passes.run import Passes
 from hetdask.passes.tiles import Series
+from hetdask.passes.weighted import LossSums, Weighting
 
 Array = NDArray[np.float64]
 type _Point = tuple[bytes, Projection]
@@ -59,6 +64,16 @@ class HistoryEntry:
     improved: bool
 
 
+def projection_shapes(n_phi: int, n_free: int) -> list[tuple[int, ...]]:
+    """Shapes of the arrays of a `Projection`."""
+    return [(n_phi,)] * 4 + [(n_phi, n_free), (n_phi, n_free, n_free)]
+
+
+def arrays_of(result: Projection) -> list[Array]:
+    """Arrays of a `Projection`, in their order."""
+    return [getattr(result, entry.name) for entry in fields(result)]
+
+
 class Objective:
     """χ² of the free parameters, with a record of every evaluation.
 
@@ -79,6 +94,8 @@ class Objective:
     history : list of HistoryEntry
     sigma : (n_phi,) float64
         Present weight of the angles.
+    anchor : (p,) float64
+        Start values of the problem, whatever the round.
     """
 
     def __init__(
@@ -93,6 +110,7 @@ class Objective:
     ) -> None:
         self.history: list[HistoryEntry] = []
         self.sigma = problem.sigma
+        self.anchor = problem.start[list(problem.free)]
         self._passes = passes
         self._problem = problem
         self._method = method
@@ -126,13 +144,89 @@ class Objective:
             if point is not None and point[0] == key:
                 return point[1]
         vector = self._problem.vector(x)
-        result = self._checkpoint.recall(vector)
-        if result is None:
-            result = project(self._passes(vector, self._free))
-            self._checkpoint.record(vector, result)
+        shapes = projection_shapes(self._passes.series.n_phi, len(self._free))
+        result = Projection(
+            *self._recorded(vector, shapes, lambda: arrays_of(project(self._passes(vector, self._free))))
+        )
         self._last_point = (key, result)
-        self._enter(vector, result)
+        self._enter(vector, result.sum_squares)
         return result
+
+    def weighted(self, x: Array, weighting: Weighting) -> LossSums:
+        """Sums with pixel weights at the free parameters `x` (p,), without those by frames and tiles.
+
+        Raises
+        ------
+        FitError
+            If the data have no pixels.
+        """
+        passes = self._full()
+        vector = self._problem.vector(x)
+        code = zlib.crc32(repr(weighting.loss).encode())
+        key = np.concatenate([vector, weighting.contrast, weighting.offset, weighting.scale, [code]])
+        none = LossSums.zeros(passes.series.n_phi, len(self._free), 0, 0)
+        names = [entry.name for entry in fields(none)]
+        shapes = [getattr(none, name).shape for name in names]
+
+        def evaluate() -> list[Array]:
+            found = passes.weighted(vector, self._free, weighting)
+            return [
+                getattr(found, name)[tuple(slice(n) for n in shape)] for name, shape in zip(names, shapes, strict=True)
+            ]
+
+        sums = LossSums(*self._recorded(key, shapes, evaluate))
+        self._enter(vector, project(NormalSums(sums.plain)).sum_squares)
+        return sums
+
+    def places(self, x: Array, weighting: Weighting) -> LossSums:
+        """The same with the sums by frames and tiles; in one more pass, which is not recorded."""
+        return self._full().weighted(self._problem.vector(x), (), weighting)
+
+    def resampled(self, x: Array, edges: tuple[int, ...], weights: Array) -> tuple[Projection, ...]:
+        """Sums at `x` (p,) for each of K resamplings of the time segments between `edges`.
+
+        Parameters
+        ----------
+        x : (p,) float64
+        edges : tuple of B + 1 int
+        weights : (K, B, B) float64
+            Of the pixels between each pair of segments.
+
+        Raises
+        ------
+        FitError
+            If the data have no pixels.
+        """
+        passes, count = self._full(), weights.shape[0] + 1
+        vector = self._problem.vector(x)
+        key = np.concatenate([vector, edges, weights.ravel()])
+        n_phi = passes.series.n_phi
+        shapes = [(count, *shape) for shape in projection_shapes(n_phi, len(self._free))]
+
+        def evaluate() -> list[Array]:
+            segments = passes.by_segments(vector, self._free, edges)
+            sums = [segments.total(), *(segments.resampled(weight) for weight in weights)]
+            return [np.stack(arrays) for arrays in zip(*(arrays_of(project(one)) for one in sums), strict=True)]
+
+        every = [Projection(*arrays) for arrays in zip(*self._recorded(key, shapes, evaluate), strict=True)]
+        self._enter(vector, every[0].sum_squares)
+        return tuple(every[1:])
+
+    def _full(self) -> Passes:
+        if not isinstance(self._passes, Passes):
+            raise FitError(f"{self._method} weights pixels: it needs the data at full resolution, not reduced data")
+        return self._passes
+
+    def _recorded(
+        self, key: Array, shapes: Sequence[tuple[int, ...]], evaluate: Callable[[], Sequence[Array]]
+    ) -> list[Array]:
+        """Arrays as recorded for a key, or as evaluated now."""
+        values = self._checkpoint.recall(key)
+        if values is None:
+            values = np.concatenate([array.ravel() for array in evaluate()])
+            self._checkpoint.record(key, values)
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        return [part.reshape(shape) for part, shape in zip(np.split(values, ends[:-1]), shapes, strict=True)]
 
     def chi_squared(self, x: Array) -> float:
         """χ² at `x` (p,) with the present weights."""
@@ -145,8 +239,8 @@ class Objective:
             self._small = (key, small_problem(*self.evaluate(x).weighted(self.sigma)))
         return self._small[1]
 
-    def _enter(self, vector: Array, result: Projection) -> None:
-        weighted = float(self.sigma**-2.0 @ result.sum_squares)
+    def _enter(self, vector: Array, sum_squares: Array) -> None:
+        weighted = float(self.sigma**-2.0 @ sum_squares)
         improved = weighted < self._best
         if improved:
             self._best, self._best_point = weighted, self._last_point
@@ -156,7 +250,7 @@ class Objective:
             iteration=self._iteration,
             evaluation=len(self.history) + 1,
             round=self._round,
-            chi_squared=float(self._problem.sigma**-2.0 @ result.sum_squares),
+            chi_squared=float(self._problem.sigma**-2.0 @ sum_squares),
             values=dict(zip(NAMES, vector.tolist(), strict=True)),
             seconds=self.seconds,
             pixels_per_second=self._passes.pixels_per_second,

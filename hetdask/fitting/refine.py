@@ -146,7 +146,7 @@ def fit_with(
         Status "converged" only if the last round met its tolerance, at a minimum, and every contrast is positive.
     """
     if checkpoint is None:
-        checkpoint = Checkpoint(None, "", passes.series.n_phi, len(problem.free))
+        checkpoint = Checkpoint(None, "")
     objective = Objective(
         passes, problem, method.name, derivatives=method.derivatives, checkpoint=checkpoint, on_entry=on_entry
     )

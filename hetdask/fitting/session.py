@@ -76,8 +76,7 @@ def fit_store(
 
     def checkpoint(method: Method) -> Checkpoint:
         path = None if folder is None else folder / checkpoint_file(method)
-        n_free = len(problem.free) if method.derivatives else 0
-        return Checkpoint(path, identity, passes.series.n_phi, n_free, resume=resume)
+        return Checkpoint(path, identity, resume=resume)
 
     with ExitStack() as files:
         checkpoints = [files.enter_context(checkpoint(method)) for method in methods]

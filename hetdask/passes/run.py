@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
+from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
 from hetdask.passes.shard import Shard, evaluate_shard
 from hetdask.passes.tiles import RESIDENT_BYTES, Series, collect_tiles
+from hetdask.passes.weighted import LossSums, Weighting, evaluate_weighted, merge_weighted
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -37,6 +40,34 @@ class PassRequest:
 
     vector: tuple[float, ...]
     free: tuple[int, ...]
+
+    def evaluate(self, shard: Shard) -> dict[int, Any]:
+        """Sums over a shard, by angle."""
+        return evaluate_shard(shard, np.array(self.vector), self.free)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRequest(PassRequest):
+    """The same with pixel weights."""
+
+    weighting: Weighting
+
+    @override
+    def evaluate(self, shard: Shard) -> dict[int, Any]:
+        """Sums over a shard, by angle."""
+        return evaluate_weighted(shard, np.array(self.vector), self.free, self.weighting)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRequest(PassRequest):
+    """The same by pairs of time segments, with the frames at their `edges`."""
+
+    edges: tuple[int, ...]
+
+    @override
+    def evaluate(self, shard: Shard) -> dict[int, Any]:
+        """Sums over a shard, by angle."""
+        return evaluate_segments(shard, np.array(self.vector), self.free, self.edges)
 
 
 def series_of(store: Store) -> Series:
@@ -70,10 +101,9 @@ def load_shard(spec: ShardSpec, *, compress: bool = True) -> Shard:
     return Shard(series, angles, tuple(range(*spec.angles)) if first else ())
 
 
-def evaluate(source: Shard | ShardSpec, request: PassRequest) -> dict[int, Array]:
+def evaluate(source: Shard | ShardSpec, request: PassRequest) -> dict[int, Any]:
     """Task of a pass: sums over one shard, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
-    shard = load_shard(source, compress=False) if isinstance(source, ShardSpec) else source
-    return evaluate_shard(shard, np.array(request.vector), request.free)
+    return request.evaluate(load_shard(source, compress=False) if isinstance(source, ShardSpec) else source)
 
 
 def merge(n_phi: int, n_free: int, parts: Sequence[Mapping[int, Array]]) -> NormalSums:
@@ -132,15 +162,56 @@ class Passes:
         DataError
             If the pixels that were summed are not those of the store.
         """
+        with self._pass(vector) as values:
+            parts = self._map(PassRequest(values, free))
+            sums = merge(self.series.n_phi, len(free), parts)
+            self._check(sums.gram)
+        return sums
+
+    def weighted(self, vector: Array, free: tuple[int, ...], weighting: Weighting) -> LossSums:
+        """The same sums with and without a weight for each pixel, that of its residual at `vector`.
+
+        Raises
+        ------
+        DataError
+            If the pixels that were summed are not those of the store.
+        """
+        series = self.series
+        with self._pass(vector) as values:
+            zeros = LossSums.zeros(series.n_phi, len(free), series.time.size, series.padded_time.size // series.block)
+            sums = merge_weighted(zeros, self._map(WeightedRequest(values, free, weighting)))
+            self._check(sums.plain)
+        return sums
+
+    def by_segments(self, vector: Array, free: tuple[int, ...], edges: tuple[int, ...]) -> SegmentSums:
+        """The same sums by pairs of the time segments between frames `edges`, the first 0 and the last N.
+
+        Raises
+        ------
+        DataError
+            If the pixels that were summed are not those of the store.
+        """
+        with self._pass(vector) as values:
+            parts = self._map(SegmentRequest(values, free, edges))
+            sums = merge_segments(len(edges) - 1, self.series.n_phi, len(free), parts)
+            self._check(sums.total().gram)
+        return sums
+
+    def _map(self, request: PassRequest) -> list[dict[int, Any]]:
+        return self._runner.map(evaluate, self._sources, request)
+
+    @contextmanager
+    def _pass(self, vector: Array) -> Iterator[tuple[float, ...]]:
+        """Count and time a pass."""
         start = time.perf_counter()
-        request = PassRequest(tuple(float(x) for x in vector), free)
-        sums = merge(self.series.n_phi, len(free), self._runner.map(evaluate, self._sources, request))
-        found = float(sums.gram[:, 0, 0].sum())
-        if found != self.n_points:
-            raise DataError(
-                f"a pass summed {found:.0f} pixels, expected {self.n_points}: "
-                f"{self.store.path} does not match its own counts; ingest again"
-            )
+        yield tuple(float(x) for x in vector)
         self.count += 1
         self.pixels_per_second = self.n_points / (time.perf_counter() - start)
-        return sums
+
+    def _check(self, gram: Array) -> None:
+        found = round(float(gram[:, 0, 0].sum()))
+        if found != self.n_points:
+            raise DataError(
+                f"a pass summed {found} pixels, expected {self.n_points}: "
+                f"{self.store.path} does not match its own counts; ingest again"
+            )

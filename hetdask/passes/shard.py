@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
@@ -37,6 +38,7 @@ from hetdask_kernels import (
 )
 
 Array = NDArray[np.float64]
+type PixelWeights = NDArray[np.float64] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +70,7 @@ def _sizeof_shard(shard: Shard) -> int:
 
 
 @lru_cache(maxsize=2)
-def _series_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
+def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
     return series_factors(dynamics(np.frombuffer(vector), np.frombuffer(time)), block)
 
@@ -127,34 +129,50 @@ def _steep_sums(factors: AngleFactors, few: CompressedFactors, m: int, tiles: An
     return out
 
 
-def _missing_gram(factors: AngleFactors, m: int, tiles: AngleTiles, baseline: float) -> Array:
-    """Gram matrix over the missing pixels, (LANES + 3, LANES + 3), before scaling; the data count as 0 there."""
+def pixel_gram(
+    factors: AngleFactors, m: int, tiles: AngleTiles, weights: Iterable[tuple[int, PixelWeights]], baseline: float
+) -> Array:
+    """Weighted Gram matrix over single pixels, (LANES + 3, LANES + 3), before scaling.
+
+    Parameters
+    ----------
+    factors : AngleFactors
+    m : int
+        Place of the angle in `factors`.
+    tiles : AngleTiles
+    weights : iterable of (int, (block, block) bool or float64)
+        Tiles by their number, with the weight of each pixel; missing pixels count as data of value 0.
+    baseline : float
+    """
     gram = np.zeros((LANES + 3, LANES + 3))
-    size, series = factors.series.block, factors.series
-    for k, mask in tiles.missing.items():
+    series, size = factors.series, factors.series.block
+    for k, weight in weights:
         row, column = (int(b) for b in tiles.blocks[k])
-        r = slice(row * size, (row + 1) * size)
-        c = slice(column * size, (column + 1) * size)
+        r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
         weighted_gram(
-            tiles.tiles[k],
-            mask,
-            row == column,
-            bool(row == column and factors.steep[m, row]),
-            baseline,
-            factors.exponent[m],
-            factors.phase[m],
-            row,
-            column,
-            np.ascontiguousarray(factors.to_last[m, :, r]),
-            np.ascontiguousarray(factors.from_first[m, :, c]),
-            factors.step[m, c],
-            series.amplitude[r],
-            series.amplitude[c],
-            series.gain[r],
-            series.gain[c],
-            gram,
-        )
+            tiles.tiles[k], weight, row == column, bool(row == column and factors.steep[m, row]), baseline,
+            *place_of(factors, m, row, column), series.gain[r], series.gain[c], gram,
+        )  # fmt: skip
     return gram
+
+
+def place_of(factors: AngleFactors, m: int, row: int, column: int) -> tuple[Any, ...]:
+    """What the kernels for single pixels need to know of a tile, from `exponent` to `amplitude_column`."""
+    size = factors.series.block
+    r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
+    return (
+        factors.exponent[m], factors.phase[m], row, column,
+        np.ascontiguousarray(factors.to_last[m, :, r]), np.ascontiguousarray(factors.from_first[m, :, c]),
+        factors.step[m, c], factors.series.amplitude[r], factors.series.amplitude[c],
+    )  # fmt: skip
+
+
+def chosen_entries(gram: Array, scale: Array, free: tuple[int, ...]) -> Array:
+    """Gram matrices (M, p + 3, p + 3) of (1, g, D_1..D_p, e) from those of all lanes, of the given scale (M, LANES)."""
+    whole = np.ones((gram.shape[0], LANES + 3))
+    whole[:, 2:-1] = scale
+    chosen = np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
+    return (gram * (whole[:, :, None] * whole[:, None, :]))[:, chosen[:, None], chosen]
 
 
 def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[int, Array]:
@@ -179,7 +197,7 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
         If the sums are not finite.
     """
     series = shard.series
-    shared = _series_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
+    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
     by_angle = {tiles.angle: tiles for tiles in shard.angles}
     angles = sorted(by_angle.keys() | set(shard.owned))
     factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
@@ -195,18 +213,13 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
     products = _data_sums(factors, held, series, bool(free))
     for m, tiles in held.items():
         if tiles.missing:
-            grams[m] -= _missing_gram(factors, m, tiles, float(series.baseline[tiles.angle]))
+            grams[m] -= pixel_gram(factors, m, tiles, tiles.missing.items(), float(series.baseline[tiles.angle]))
         grams[m, -1, 1:-1] += products[m]
         grams[m, 1:-1, -1] += products[m]
         grams[m, -1, 0] += tiles.total
         grams[m, 0, -1] += tiles.total
         grams[m, -1, -1] += tiles.square
-    scale = np.ones((len(angles), LANES + 3))
-    scale[:, 2:-1] = factors.scale
-    grams *= scale[:, :, None] * scale[:, None, :]
-    # Of (1, g, one derivative in each lane, e).
-    chosen = np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
-    grams = grams[:, chosen[:, None], chosen]
+    grams = chosen_entries(grams, factors.scale, free)
     if not np.all(np.isfinite(grams)):
         angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]
         raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")

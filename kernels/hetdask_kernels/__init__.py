@@ -14,7 +14,7 @@ from hetdask_kernels.contract import (
     data_products,
 )
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_gains, frame_steps
-from hetdask_kernels.pixels import weighted_gram
+from hetdask_kernels.pixels import tile_model, weighted_gram
 from hetdask_kernels.prepare import prepare_tile
 from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.warmup import warmup_numba_kernels
@@ -39,6 +39,7 @@ __all__ = [
     "polynomials",
     "prepare_tile",
     "project",
+    "tile_model",
     "warmup_numba_kernels",
     "weighted_gram",
 ]

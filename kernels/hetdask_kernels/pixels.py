@@ -14,14 +14,6 @@ from hetdask_kernels.factors import block_coupling
 
 
 @njit(**JIT)
-def _add_outer(weight, x, gram):  # type: ignore[no-untyped-def]
-    for k in range(x.shape[0]):
-        scaled = weight * x[k]
-        for m in range(x.shape[0]):
-            gram[k, m] += scaled * x[m]
-
-
-@njit(**JIT)
 def weighted_gram(  # type: ignore[no-untyped-def]
     tile, pixel_weight, diagonal, steep, baseline, exponent, phase, row, column, to_last, from_first,
     step, amplitude_row, amplitude_column, gain_row, gain_column, gram,
@@ -32,7 +24,7 @@ def weighted_gram(  # type: ignore[no-untyped-def]
     ----------
     tile : (size, size) float32
         Two-time correlation.
-    pixel_weight : (size, size) float32 or bool
+    pixel_weight : (size, size) float64 or bool
         Weight of each pixel; pixels of weight 0 cost next to nothing.
     diagonal : bool
         The tile lies on the diagonal: only pixels above it count.
@@ -55,7 +47,7 @@ def weighted_gram(  # type: ignore[no-untyped-def]
         Symmetric; added to. The derivatives are still to be multiplied by the scale of their lane.
     """
     last = gram.shape[0] - 1
-    x = np.empty(last + 1)
+    rows, weighted = np.empty((tile.shape[0], last + 1)), np.empty((tile.shape[0], last + 1))
     early, late = np.empty(4), np.empty(4)
     size = tile.shape[0]
     coupling = np.ones(4)
@@ -70,6 +62,7 @@ def weighted_gram(  # type: ignore[no-untyped-def]
         ref, sample, cross = a, b, c
         u1, u2, u3 = amplitude_row[i, 0], amplitude_row[i, 1], amplitude_row[i, 2]
         g1, g2, g3 = amplitude_row[i, 3], amplitude_row[i, 4], amplitude_row[i, 5]
+        count = 0
         for j in range(i + 1 if diagonal else 0, size):
             if steep:
                 a, b, c = a * step[j, 0], b * step[j, 1], c * (step[j, 2] + 1j * step[j, 3])
@@ -88,7 +81,47 @@ def weighted_gram(  # type: ignore[no-untyped-def]
             late[0], late[1], late[2] = -early[0], -early[1], -ts
             early[3] = g1 * v1 * ref + g2 * v2 * sample + g3 * v3 * cross.real
             late[3] = u1 * h1 * ref + u2 * h2 * sample + u3 * h3 * cross.real
+            x = rows[count]
             x[0], x[1], x[last] = 1.0, t1 + t2 + tc, np.float64(tile[i, j]) - baseline
             for k in range(last - 2):
                 x[2 + k] = early[k // 4] * gain_row[i, k] + late[k // 4] * gain_column[j, k]
-            _add_outer(w, x, gram)
+            for k in range(last + 1):
+                weighted[count, k] = w * x[k]
+            count += 1
+        if count > 0:
+            gram += np.dot(weighted[:count].T, rows[:count])
+
+
+@njit(**JIT)
+def tile_model(  # type: ignore[no-untyped-def]
+    diagonal, steep, exponent, phase, row, column, to_last, from_first, step, amplitude_row, amplitude_column, out,
+):  # fmt: skip
+    """Model g at the pixels of one tile, those above the diagonal only where `diagonal`.
+
+    Parameters
+    ----------
+    out : (size, size) float64
+        Overwritten where there are pixels.
+    diagonal, steep, exponent, phase, row, column, to_last, from_first, step, amplitude_row, amplitude_column
+        As in `weighted_gram`.
+    """
+    size = out.shape[0]
+    coupling = np.ones(4)
+    if not steep:
+        coupling[0], coupling[1], coupling[2], coupling[3] = block_coupling(row, column, size, exponent, phase)
+    for i in range(size):
+        a = coupling[0] * to_last[0, i]
+        b = coupling[1] * to_last[1, i]
+        c = (coupling[2] + 1j * coupling[3]) * (to_last[2, i] + 1j * to_last[3, i])
+        if steep:
+            a, b, c = 1.0, 1.0, 1.0 + 0.0j
+        u1, u2, u3 = amplitude_row[i, 0], amplitude_row[i, 1], amplitude_row[i, 2]
+        for j in range(i + 1 if diagonal else 0, size):
+            if steep:
+                a, b, c = a * step[j, 0], b * step[j, 1], c * (step[j, 2] + 1j * step[j, 3])
+                ref, sample, cross = a, b, c.real
+            else:
+                ref, sample = a * from_first[0, j], b * from_first[1, j]
+                cross = c.real * from_first[2, j] - c.imag * from_first[3, j]
+            v1, v2, v3 = amplitude_column[j, 0], amplitude_column[j, 1], amplitude_column[j, 2]
+            out[i, j] = u1 * v1 * ref + u2 * v2 * sample + u3 * v3 * cross

@@ -12,7 +12,7 @@ from hetdask_kernels.blocks import block_model, block_sums, weighted_products
 from hetdask_kernels.compress import polynomial_blocks
 from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
-from hetdask_kernels.pixels import weighted_gram
+from hetdask_kernels.pixels import tile_model, weighted_gram
 from hetdask_kernels.prepare import prepare_tile
 from hetdask_kernels.separable import model_gram, model_sums
 
@@ -39,11 +39,16 @@ def _calls() -> dict[str, Callable[[], object]]:
     def contract_steep() -> None:
         contract_steep_tiles(tile, blocks, 0.0, *which, amplitude, step, factor.copy(), factor.copy())
 
-    def missing() -> None:
-        weighted_gram(
-            tile[0], mask, False, False, 0.0, factor[:2], keep, 0, 0, factor, factor, step,
-            amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
-        )  # fmt: skip
+    def pixels() -> None:
+        for weight in (mask, mask.astype(np.float64)):
+            weighted_gram(
+                tile[0], weight, False, False, 0.0, factor[:2], keep, 0, 0, factor, factor, step,
+                amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
+            )  # fmt: skip
+
+    def model() -> None:
+        shape, out = (False, False, factor[:2], keep, 0, 0), np.zeros((_FRAMES, _FRAMES))
+        tile_model(*shape, factor, factor, step, amplitude, amplitude, out)
 
     def reduced() -> None:
         one, two = np.zeros(1, dtype=np.int64), np.zeros((1, 1))
@@ -66,7 +71,8 @@ def _calls() -> dict[str, Callable[[], object]]:
         "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
         "polynomial_blocks": lambda: polynomial_blocks(np.ones((1, 1, 1, 8)), 0.0, no[None].copy()),
         "prepare_tile": lambda: prepare_tile(tile[0].copy(), 0.0),
-        "weighted_gram": missing,
+        "tile_model": model,
+        "weighted_gram": pixels,
     }
 
 
