@@ -21,14 +21,21 @@ from hetdask.data.store import Store
 from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.errors import ConfigError
 from hetdask.fitting import (
+    Ellipsoidal,
     HistoryEntry,
+    Huber,
     Method,
     NelderMead,
     Problem,
+    Scenario,
+    StudentT,
     TrustRegion,
+    Wasserstein,
     best_of,
     fit_store,
+    fit_with,
     integrable_bounds,
+    refine,
 )
 from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
 from hetdask.passes.chi_squared import noise_levels
@@ -200,12 +207,20 @@ def problem_of(settings: Settings, store: Store) -> Problem:
 
 def methods_of(settings: Settings) -> list[Method]:
     """Methods that the settings ask for, with their options."""
-    options, simplex = settings.fit, settings.fit.nelder_mead
-    methods: dict[str, Method] = {
-        TrustRegion.name: TrustRegion(options.max_evaluations, options.tolerance),
-        NelderMead.name: NelderMead(simplex.max_evaluations, simplex.tolerance, simplex.adaptive),
-    }
-    return [methods[name] for name in options.methods()]
+    options, simplex, scenario = settings.fit, settings.fit.nelder_mead, settings.fit.scenario
+    ellipsoid, wasserstein = options.ellipsoidal, options.wasserstein
+    limits = (options.max_evaluations, options.tolerance)
+    methods: tuple[Method, ...] = (
+        TrustRegion(*limits),
+        NelderMead(simplex.max_evaluations, simplex.tolerance, simplex.adaptive),
+        Huber(options.huber.threshold, *limits),
+        StudentT(options.student_t.degrees_of_freedom, *limits),
+        Ellipsoidal(ellipsoid.radius, ellipsoid.alpha, ellipsoid.beta, *limits),
+        Wasserstein(wasserstein.radius, wasserstein.alpha, wasserstein.beta, *limits),
+        Scenario(scenario.scenarios, scenario.segments, options.seed, scenario.alpha, scenario.beta, *limits),
+    )
+    by_name = {method.name: method for method in methods}
+    return [by_name[name] for name in options.methods()]
 
 
 def fit(
@@ -296,10 +311,11 @@ def analyse(
     with stages("load"):
         passes = Passes(store, runner, resident_bytes=resident_bytes)
     with stages("refine"):
+        methods = methods_of(settings)
         tried = fit_store(
             passes,
             problem,
-            methods_of(settings),
+            methods,
             rounds=settings.fit.rounds,
             folder=folder,
             resume=resume,
@@ -310,7 +326,16 @@ def analyse(
         facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed, "noise": noise}
         if found is not None:
             rounds, tolerance = settings.fit.rounds, settings.fit.tolerance
-            best, rivals = settle(passes, problem, best, found, rounds=rounds, tolerance=tolerance, noise=noise)
+            # Optima are compared by χ², which a robust method does not minimise.
+            lowest = best
+            if best.robust:
+                lowest = refine(passes, replace(problem, start=best.values), rounds=rounds, tolerance=tolerance)
+            winner, rivals = settle(passes, problem, lowest, found, rounds=rounds, tolerance=tolerance, noise=noise)
+            if not best.robust:
+                best = winner
+            elif winner is not lowest:
+                method = next(one for one in methods if one.name == best.method)
+                best = fit_with(method, passes, replace(problem, start=winner.values), rounds=rounds)
             facts["search"] = search_summary(found, rivals)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")

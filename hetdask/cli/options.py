@@ -72,8 +72,8 @@ compute_options = combine(
 fit_options = combine(
     click.option(
         "--method",
-        type=click.Choice(["classical", "all"]),
-        help="Those under fit.classical, or all methods, compared. [default: classical]",
+        type=click.Choice(["classical", "robust", "all"]),
+        help="Those under fit.classical or fit.robust, or all of them, compared. [default: classical]",
     ),
     click.option("-o", "--output", type=click.Path(), metavar="RUN", help="Run folder."),
     compute_options,

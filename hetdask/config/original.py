@@ -41,6 +41,9 @@ COMMENTS: Final = frozenset(
 METHODS: Final = {"Nelder-Mead": "nelder-mead", "Gurobi": "trust-region"}
 """Methods by their names here; what goes by the name of the solver Gurobi is a bounded trust region."""
 
+ROBUST: Final = ("wasserstein", "scenario", "ellipsoidal")
+"""Robust methods of that package, in its order."""
+
 FULL_RESOLUTION: Final = "not needed: every fit runs at full resolution within compute.memory_limit"
 
 WITHOUT_EFFECT: Final[dict[str, str]] = {
@@ -73,7 +76,19 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
         "of several methods, the one with the lowest χ² of those that converged counts"
     ),
     "optimization_config.classical_optimization.subsampling": FULL_RESOLUTION,
-    "optimization_config.robust_optimization": "only the classical method is there",
+    "optimization_config.robust_optimization.enable_caching": "every evaluation of a fit is remembered",
+    "optimization_config.robust_optimization.jacobian_epsilon": "derivatives are exact",
+    "optimization_config.robust_optimization.method_options.scenario.bootstrap_method": (
+        "segments of time are resampled, since residuals of pixels that share frames cannot be exchanged"
+    ),
+    "optimization_config.robust_optimization.method_options": (
+        "fit.ellipsoidal, fit.wasserstein and fit.scenario have the options of these methods"
+    ),
+    "optimization_config.robust_optimization.preferred_solver": "cone programs are solved by Clarabel",
+    "optimization_config.robust_optimization.solver_settings": (
+        "cone programs are solved to rounding; use fit.max_evaluations and fit.tolerance"
+    ),
+    "optimization_config.robust_optimization.subsampling": FULL_RESOLUTION,
     "optimization_config.scaling_parameters": "contrast and offset of each angle are solved for exactly",
     "output_settings.file_formats": "results are result.json and result.zarr",
     "output_settings.file_naming": "use output.folder, or -o",
@@ -110,6 +125,18 @@ SOURCES: Final[dict[str, str]] = {
     "fit.nelder_mead.max_evaluations": "optimization_config.classical_optimization.method_options.Nelder-Mead.maxiter",
     "fit.nelder_mead.tolerance": "optimization_config.classical_optimization.method_options.Nelder-Mead.fatol",
     "fit.nelder_mead.adaptive": "optimization_config.classical_optimization.method_options.Nelder-Mead.adaptive",
+    "fit.robust": "optimization_config.robust_optimization.uncertainty_model with enabled",
+    "fit.ellipsoidal.radius": (
+        "optimization_config.robust_optimization.uncertainty_radius, or method_options.ellipsoidal.gamma"
+    ),
+    "fit.wasserstein.radius": "optimization_config.robust_optimization.uncertainty_radius",
+    "fit.scenario.scenarios": "optimization_config.robust_optimization.n_scenarios",
+    **{
+        f"fit.{name}.{key}": f"optimization_config.robust_optimization.regularization_{key}"
+        for name in ("ellipsoidal", "wasserstein", "scenario")
+        for key in ("alpha", "beta")
+    },
+    "compute.memory_limit": "optimization_config.robust_optimization.memory_limit",
     "compute.workers": "analyzer_parameters.computational.num_threads",
     "output.folder": "output_settings.results_directory",
     "output.plots": "output_settings.reporting.generate_plots",
@@ -305,7 +332,37 @@ def _fit(reader: _Reader) -> dict[str, Any]:
             }
         ),
     }
-    return _without_none(fit)
+    return _without_none({**fit, **_robust(reader)})
+
+
+def _robust(reader: _Reader) -> dict[str, Any]:
+    """Robust methods and their options; the other package has three, of which `uncertainty_model` counts first."""
+    section = "optimization_config.robust_optimization"
+    reader.skip(f"{section}.preferred_solver", "CLARABEL")
+    radius, scenarios, alpha, beta = (
+        reader.take(f"{section}.{key}")
+        for key in ("uncertainty_radius", "n_scenarios", "regularization_alpha", "regularization_beta")
+    )
+    options: dict[str, dict[str, Any]] = {}
+    for name, size, key in (
+        ("ellipsoidal", "radius", "gamma"),
+        ("wasserstein", "radius", "uncertainty_radius"),
+        ("scenario", "scenarios", "n_scenarios"),
+    ):
+        own = f"{section}.method_options.{name}"
+        common = scenarios if name == "scenario" else radius
+        options[name] = _without_none(
+            {
+                size: reader.take(f"{own}.{key}", common),
+                "alpha": reader.take(f"{own}.regularization_alpha", alpha),
+                "beta": reader.take(f"{own}.regularization_beta", beta),
+            }
+        )
+    model, enabled = reader.take(f"{section}.uncertainty_model"), reader.take(f"{section}.enabled")
+    robust = None if model is None and enabled is None else [name for name in ROBUST if name != model]
+    if robust is not None and model is not None:
+        robust = [model, *robust]
+    return {**options, "robust": [] if enabled is False else robust}
 
 
 def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +371,11 @@ def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
 
 def _compute(reader: _Reader) -> dict[str, Any]:
     threads = reader.take("analyzer_parameters.computational.num_threads", "auto")
-    return {} if threads == "auto" else {"workers": threads}
+    compute = {
+        "workers": None if threads == "auto" else threads,
+        "memory_limit": reader.take("optimization_config.robust_optimization.memory_limit"),
+    }
+    return _without_none(compute)
 
 
 def _output(reader: _Reader) -> dict[str, Any]:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FiniteFloat,
-    PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
+from hetdask.config.methods import (
+    CLASSICAL,
+    ROBUST,
+    BallSettings,
+    ClassicalMethod,
+    HuberSettings,
+    NelderMeadSettings,
+    Positive,
+    RobustMethod,
+    ScenarioSettings,
+    Section,
+    StudentTSettings,
+    Tolerance,
+    named,
+)
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import PARAMETERS, SPECS, unknown_name
 
@@ -34,28 +46,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _methods(value: Any) -> Any:
-    """Accept a single name for a list of one, and "all" for every method."""
-    if value == "all":
-        return list(CLASSICAL)
-    return [value] if isinstance(value, str) else value
-
-
-type ClassicalMethod = Literal["trust-region", "nelder-mead"]
-CLASSICAL: Final[tuple[str, ...]] = get_args(ClassicalMethod.__value__)
-"""Classical methods, the default first."""
-
-type Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
-type Tolerance = Annotated[float, Field(ge=1e-14, le=0.1)]
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
 type AngleRange = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class DataSettings(_Section):
+class DataSettings(Section):
     """Which data: a file to ingest, or a store that exists."""
 
     source: Path | None = Field(
@@ -110,7 +105,7 @@ class DataSettings(_Section):
         return self
 
 
-class ParameterSetting(_Section):
+class ParameterSetting(Section):
     """One parameter; what is left out keeps its default."""
 
     value: FiniteFloat | None = Field(None, description="start value, or the value where it is fixed", examples=[100.0])
@@ -119,24 +114,23 @@ class ParameterSetting(_Section):
     fixed: bool | None = Field(None, description="held at its value", examples=[True])
 
 
-class NelderMeadSettings(_Section):
-    """Options of the method nelder-mead."""
-
-    max_evaluations: PositiveInt = Field(10_000, description="passes over the data in each round", examples=[10_000])
-    tolerance: Tolerance = Field(1e-8, description="relative spread of χ² at which to stop", examples=[1e-8])
-    adaptive: bool = Field(True, description="steps according to the number of parameters", examples=[True])
-
-
-class FitSettings(_Section):
+class FitSettings(Section):
     """How to fit."""
 
-    method: Literal["classical", "all"] = Field(
-        "classical", description="classical: those named below; all: every method, compared", examples=["all"]
+    method: Literal["classical", "robust", "all"] = Field(
+        "classical",
+        description="classical or robust: those named below; all: every classical one and those under robust, compared",
+        examples=["all"],
     )
-    classical: Annotated[list[ClassicalMethod], BeforeValidator(_methods), Field(min_length=1)] = Field(
+    classical: Annotated[list[ClassicalMethod], named(CLASSICAL), Field(min_length=1)] = Field(
         ["trust-region"],
         description=f"{', '.join(CLASSICAL)} or all; of several, the lowest χ² of those that converged counts",
         examples=[list(CLASSICAL)],
+    )
+    robust: Annotated[list[RobustMethod], named(ROBUST)] = Field(
+        ["huber", "student-t", "ellipsoidal", "wasserstein", "scenario"],
+        description=f"{', '.join(ROBUST)} or all; of several, the first that converged counts",
+        examples=[["student-t"]],
     )
     start: Literal["given", "search"] | None = Field(
         None,
@@ -150,13 +144,28 @@ class FitSettings(_Section):
         examples=[["D0_ref", "D0_sample", "v0", "f0"]],
     )
     max_evaluations: PositiveInt = Field(
-        200, description="passes over the data in each round of trust-region", examples=[200]
+        200, description="passes over the data in each round of trust-region and robust methods", examples=[200]
     )
     tolerance: Tolerance = Field(
-        1e-8, description="relative change of χ² and parameters at which trust-region stops", examples=[1e-8]
+        1e-8, description="relative change at which trust-region and robust methods stop", examples=[1e-8]
     )
     nelder_mead: NelderMeadSettings = Field(
         default_factory=NelderMeadSettings, description="the same for nelder-mead", examples=[{"adaptive": False}]
+    )
+    huber: HuberSettings = Field(
+        default_factory=HuberSettings, description="options of huber", examples=[{"threshold": 2.0}]
+    )
+    student_t: StudentTSettings = Field(
+        default_factory=StudentTSettings, description="options of student-t", examples=[{"degrees_of_freedom": 3.0}]
+    )
+    ellipsoidal: BallSettings = Field(
+        default_factory=BallSettings, description="options of ellipsoidal", examples=[{"radius": 0.05}]
+    )
+    wasserstein: BallSettings = Field(
+        default_factory=BallSettings, description="options of wasserstein", examples=[{"radius": 0.05}]
+    )
+    scenario: ScenarioSettings = Field(
+        default_factory=ScenarioSettings, description="options of scenario", examples=[{"scenarios": 30}]
     )
     rounds: Annotated[int, Field(ge=1, le=10)] = Field(
         2, description="the first weights angles by their white noise, the next by their residuals", examples=[2]
@@ -172,17 +181,26 @@ class FitSettings(_Section):
 
     @model_validator(mode="after")
     def _methods_once(self) -> Self:
-        twice = [name for name in self.classical if self.classical.count(name) > 1]
-        if twice:
-            raise ConfigError(f"fit.classical names {twice[0]} twice: for example classical: [{twice[0]}]")
+        methods: dict[str, list[str]] = {"classical": [*self.classical], "robust": [*self.robust]}
+        for key, names in methods.items():
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ConfigError(f"fit.{key} names {twice[0]} twice: for example {key}: [{twice[0]}]")
+        if self.method == "robust" and not self.robust:
+            raise ConfigError(
+                "fit.method is robust, but fit.robust names no method: for example robust: [student-t], or method: "
+                "classical"
+            )
         return self
 
     def methods(self) -> list[str]:
         """Names of the methods to run, in their order."""
-        return list(CLASSICAL) if self.method == "all" else list(self.classical)
+        if self.method == "robust":
+            return list(self.robust)
+        return [*CLASSICAL, *self.robust] if self.method == "all" else list(self.classical)
 
 
-class ComputeSettings(_Section):
+class ComputeSettings(Section):
     """Where to compute."""
 
     scheduler: str = Field(
@@ -202,14 +220,14 @@ class ComputeSettings(_Section):
     )
 
 
-class OutputSettings(_Section):
+class OutputSettings(Section):
     """What to leave behind."""
 
     folder: Path = Field(Path("hetdask_run"), description="run folder", examples=["runs/scan_0001"])
     plots: bool = Field(True, description="draw figures", examples=[True])
 
 
-class SimulationSettings(_Section):
+class SimulationSettings(Section):
     """An experiment to simulate, for `hetdask simulate` and `hetdask demo`."""
 
     frames: Annotated[int, Field(ge=3)] = Field(400, description="frames of the series", examples=[400])
@@ -251,7 +269,7 @@ class TableRow(NamedTuple):
     fixed: bool
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a run."""
 
     data: DataSettings = Field(default_factory=DataSettings)

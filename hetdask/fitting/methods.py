@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, least_squares, minimize
 
 from hetdask.fitting.objective import Objective
+from hetdask.fitting.outliers import Region
 
 Array = NDArray[np.float64]
 
@@ -44,14 +45,52 @@ SIMPLEX_FLOOR: Final = 1e-3
 """Smallest first step relative to the width of the bounds, for parameters to which zero is a value like any other."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Outliers:
+    """What a loss that resists outliers makes of the data.
+
+    Attributes
+    ----------
+    contrast, offset, scale : (n_phi,) float64
+        Scaling of each angle and scale of its residuals, in units of c2; the offset is relative to the baseline.
+    precision : (p, p) float64
+        Inverse of the covariance of the parameters, for independent noise.
+    regions : tuple of Region
+        Parts of the maps that had little weight.
+    """
+
+    contrast: Array
+    offset: Array
+    scale: Array
+    precision: Array
+    regions: tuple[Region, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Where a solver stopped: `x` (p,), whether its tolerance was met, why it stopped, and after how many steps."""
+    """Where a solver stopped.
+
+    Attributes
+    ----------
+    x : (p,) float64
+    converged : bool
+        Whether its tolerance was met.
+    message : str
+        Why it stopped.
+    iterations : int
+        Steps that were taken.
+    worst_case : float, optional
+        Value of a min-max problem, see `hetdask.fitting.robust`.
+    outliers : Outliers, optional
+        From a loss that resists them.
+    """
 
     x: Array
     converged: bool
     message: str
     iterations: int
+    worst_case: float | None = None
+    outliers: Outliers | None = None
 
 
 class Method(Protocol):

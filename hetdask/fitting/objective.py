@@ -126,6 +126,16 @@ class Objective:
         self._small: tuple[bytes, tuple[Array, Array]] | None = None
 
     @property
+    def n_frames(self) -> int:
+        """Frames of the series."""
+        return int(self._passes.series.time.size)
+
+    @property
+    def block(self) -> int:
+        """Frames in a block of the passes."""
+        return self._passes.series.block
+
+    @property
     def seconds(self) -> float:
         """Time since this was made."""
         return time.perf_counter() - self._began
@@ -162,7 +172,7 @@ class Objective:
         """
         passes = self._full()
         vector = self._problem.vector(x)
-        code = zlib.crc32(repr(weighting.loss).encode())
+        code = zlib.crc32(repr((weighting.loss, weighting.left_out)).encode())
         key = np.concatenate([vector, weighting.contrast, weighting.offset, weighting.scale, [code]])
         none = LossSums.zeros(passes.series.n_phi, len(self._free), 0, 0)
         names = [entry.name for entry in fields(none)]

@@ -7,7 +7,7 @@ and takes the steps it would take with all residuals. `fit_with` runs any classi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from hetdask.fitting.checkpoint import Checkpoint
 from hetdask.fitting.methods import Ending, Method, TrustRegion
 from hetdask.fitting.normal_problem import iid_covariance, predicted_fall, small_problem
 from hetdask.fitting.objective import DataPasses, HistoryEntry, Objective
+from hetdask.fitting.outliers import Region
 from hetdask.fitting.problem import Problem
 from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import Projection, project
@@ -90,6 +91,13 @@ class Refinement:
     seconds: float
     passes: int
     history: tuple[HistoryEntry, ...]
+    worst_case: float | None = None
+    outliers: tuple[Region, ...] | None = None
+
+    @property
+    def robust(self) -> bool:
+        """Whether something else than χ² was minimised."""
+        return self.worst_case is not None or self.outliers is not None
 
 
 def _bound_flags(x: Array, lower: Array, upper: Array) -> tuple[str | None, ...]:
@@ -159,7 +167,8 @@ def fit_with(
 
     ending = solve(problem.start[list(problem.free)], problem.sigma)
     iterations = ending.iterations
-    for _ in range(rounds - 1):
+    # A loss that resists outliers finds the scales of the residuals by itself.
+    for _ in range(rounds - 1 if ending.outliers is None else 0):
         ending = solve(ending.x, residual_rms(objective.evaluate(ending.x), len(problem.free)))
         iterations += ending.iterations
     x, converged, message = ending.x, ending.converged, ending.message
@@ -172,12 +181,22 @@ def fit_with(
         if converged and fall > STALLED:
             converged = False
             message = f"stopped where a Gauss-Newton step would still lower chi-squared by {fall:.1%}"
-    failed = np.flatnonzero(result.contrast <= 0.0)
+    contrast = result.contrast if ending.outliers is None else ending.outliers.contrast
+    failed = np.flatnonzero(contrast <= 0.0)
     if failed.size:
         converged = False
-        angles = ", ".join(f"{passes.series.phi[m]:g}°" for m in failed)
-        message = f"the contrast is not positive at {angles}: the model does not describe these maps"
-    covariance, identified = iid_covariance(result.weighted(sigma)[2])
+        where = ", ".join(f"{passes.series.phi[m]:g}°" for m in failed)
+        message = f"the contrast is not positive at {where}: the model does not describe these maps"
+    robust = ending.outliers
+    covariance, identified = iid_covariance(result.weighted(sigma)[2] if robust is None else robust.precision)
+    angles = _angle_fits(passes, problem, result)
+    if robust is not None:
+        angles = tuple(
+            replace(angle, contrast=float(contrast), offset=float(offset + baseline))
+            for angle, contrast, offset, baseline in zip(
+                angles, robust.contrast, robust.offset, passes.series.baseline, strict=True
+            )
+        )
     return Refinement(
         values=problem.vector(x),
         start=problem.start,
@@ -190,7 +209,7 @@ def fit_with(
         chi_squared=float(problem.sigma**-2.0 @ result.sum_squares),
         n_points=passes.n_points,
         dof=passes.n_points - len(problem.free) - 2 * passes.series.n_phi,
-        angles=_angle_fits(passes, problem, result),
+        angles=angles,
         status="converged" if converged else "not_converged",
         message=message,
         method=method.name,
@@ -199,13 +218,19 @@ def fit_with(
         seconds=objective.seconds,
         passes=passes.count - earlier,
         history=tuple(objective.history),
+        worst_case=ending.worst_case,
+        outliers=None if robust is None else robust.regions,
     )
 
 
 def best_of(tried: Sequence[Refinement]) -> Refinement:
-    """The fit with the lowest χ² of those that converged, or of all where none did."""
-    converged = [one for one in tried if one.status == "converged"]
-    return min(converged or tried, key=lambda one: one.chi_squared)
+    """The fit whose values count, of those that converged, or of all where none did.
+
+    The lowest χ² of the methods that minimise it; of robust methods, which mean something else, the first.
+    """
+    pool = [one for one in tried if one.status == "converged"] or tried
+    classical = [one for one in pool if not one.robust]
+    return min(classical, key=lambda one: one.chi_squared) if classical else pool[0]
 
 
 def residual_rms(result: Projection, n_free: int) -> Array:

@@ -57,7 +57,7 @@ class HuberLoss:
 
 @dataclass(frozen=True, slots=True)
 class StudentTLoss:
-    """(ν + 1) log(1 + u²/ν): the likelihood of Student's t with ν degrees of freedom (doi:10.2307/2290063)."""
+    """(ν + 1) log(1 + u²/ν), from the likelihood of Student's t (doi:10.1080/01621459.1989.10478852)."""
 
     degrees_of_freedom: float
 
@@ -81,12 +81,15 @@ class Weighting:
     loss : Loss
     contrast, offset, scale : tuple of n_phi floats
         Of each angle; the offset is relative to the baseline, the scale in units of c2.
+    left_out : tuple of n_phi tuples of int
+        Frames of each angle whose pixels have no weight at all.
     """
 
     loss: Loss
     contrast: tuple[float, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    left_out: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +101,10 @@ class LossSums:
     plain, weighted : (n_phi, p + 3, p + 3) float64
         Gram matrices of (1, g, D_1..D_p, e), see `NormalSums`.
     n_points, loss, weight, influence, weighted_squares, slope : (n_phi,) float64
-        Pixels, and sums of loss, weight w, w²u², wu² and half the second derivative of the loss.
+        Pixels of frames that are not left out, and sums of loss, weight w, w²u², wu² and half the second derivative of
+        the loss.
     frame_weight, frame_points : (n_phi, N) float64
-        Sum of weights and number of the pixels that each frame takes part in.
+        Sum of weights and number of the pixels that each frame takes part in, as if no frame were left out.
     tile_weight, tile_points : (n_phi, B, B) float64
         The same by blocks of frames.
     """
@@ -163,12 +167,15 @@ def _shortfalls(
 ) -> Iterator[tuple[int, Array]]:
     """What each pixel counts less than one, tile by tile; adds to everything of `sums` but the Gram matrices."""
     size, keep, angle = factors.series.block, factors.keep[m] > 0.0, tiles.angle
+    counted = keep.copy()
+    counted[list(weighting.left_out[angle])] = False
     contrast, offset, scale = weighting.contrast[angle], weighting.offset[angle], weighting.scale[angle]
     model = np.zeros((size, size))
     for k, (row, column) in enumerate(tiles.blocks.tolist()):
         diagonal = row == column
         tile_model(diagonal, bool(diagonal and factors.steep[m, row]), *place_of(factors, m, row, column), model)
-        valid = np.outer(keep[row * size : (row + 1) * size], keep[column * size : (column + 1) * size])
+        r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
+        valid = np.outer(keep[r], keep[c])
         if diagonal:
             valid = np.triu(valid, 1)
         if k in tiles.missing:
@@ -176,9 +183,13 @@ def _shortfalls(
         data = tiles.tiles[k].astype(np.float64)
         residual = np.where(valid, (data - (baseline + offset) - contrast * model) / scale, 0.0)
         squares = residual * residual
-        loss, weight, slope = (np.where(valid, term, 0.0) for term in weighting.loss.terms(squares))
-        _count(sums, row, column, size, valid, weight)
+        loss, weight, slope = weighting.loss.terms(squares)
+        _count(sums, row, column, size, valid, np.where(valid, weight, 0.0))
+        counts = valid & np.outer(counted[r], counted[c])
+        loss, weight, slope = (np.where(counts, term, 0.0) for term in (loss, weight, slope))
+        sums.n_points[0] += np.count_nonzero(counts)
         sums.loss[0] += loss.sum()
+        sums.weight[0] += weight.sum()
         sums.slope[0] += slope.sum()
         sums.weighted_squares[0] += (weight * squares).sum()
         sums.influence[0] += (weight * weight * squares).sum()
@@ -192,11 +203,8 @@ def _count(sums: LossSums, row: int, column: int, size: int, valid: NDArray[np.b
         for block, axis in ((row, 1), (column, 0)):
             place = target[0, block * size : min((block + 1) * size, n_frames)]
             place += values.sum(axis=axis)[: place.size]
-    points = float(np.count_nonzero(valid))
     sums.tile_weight[0, row, column] += weight.sum()
-    sums.tile_points[0, row, column] += points
-    sums.weight[0] += weight.sum()
-    sums.n_points[0] += points
+    sums.tile_points[0, row, column] += np.count_nonzero(valid)
 
 
 def merge_weighted(zeros: LossSums, parts: Sequence[Mapping[int, tuple[Array, ...]]]) -> LossSums:

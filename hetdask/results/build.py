@@ -22,6 +22,7 @@ from hetdask.results.result import (
     MethodResult,
     OptimumResult,
     ParameterResult,
+    RegionResult,
     RunFacts,
     SearchSummary,
     WeakDirection,
@@ -32,7 +33,7 @@ from hetdask.results.result import (
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from hetdask.fitting import AngleFit, Refinement
+    from hetdask.fitting import AngleFit, Refinement, Region
     from hetdask.fitting.cold_start import Rival
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.fitting.search import SearchResult
@@ -147,6 +148,19 @@ def _method(refinement: Refinement) -> MethodResult:
         chi_squared=_number(refinement.chi_squared, "chi_squared"),
         reduced_chi_squared=_reduced(refinement),
         values=_values(refinement.values),
+        worst_case=None if refinement.worst_case is None else finite(refinement.worst_case),
+        outliers=None if refinement.outliers is None else [_region(refinement, one) for one in refinement.outliers],
+    )
+
+
+def _region(refinement: Refinement, region: Region) -> RegionResult:
+    angle, (first, stop), (left, right) = refinement.angles[region.angle], region.rows, region.columns
+    return RegionResult(
+        phi=angle.phi,
+        q=angle.q,
+        frames=(first + 1, stop),
+        other_frames=None if region.whole else (left + 1, right),
+        weight=float(region.weight),
     )
 
 

@@ -136,6 +136,18 @@ class Identifiability(_Part):
     weak: list[WeakDirection]
 
 
+class RegionResult(_Part):
+    """Part of a map to which a robust method gave little weight; frames are counted from 1, both ends included."""
+
+    phi: float = Field(description="Azimuth of the map, degrees.")
+    q: float = Field(description="Wavevector of the map, 1/Å.")
+    frames: tuple[int, int] = Field(description="First and last frame of the earlier time.")
+    other_frames: tuple[int, int] | None = Field(
+        description="First and last frame of the later time; null where these frames are left out altogether."
+    )
+    weight: float = Field(description="Mean weight of its pixels, relative to the usual one of the map.")
+
+
 class MethodResult(_Part):
     """What one method did."""
 
@@ -148,6 +160,14 @@ class MethodResult(_Part):
     chi_squared: float
     reduced_chi_squared: float | None
     values: dict[str, float] = Field(description="All parameters by name, in their units.")
+    worst_case: float | None = Field(
+        default=None,
+        description="Value of the method's min-max problem, a root mean square in units of the noise; null for methods "
+        "without.",
+    )
+    outliers: list[RegionResult] | None = Field(
+        default=None, description="Where the data have little weight; null for methods that weight all pixels equally."
+    )
 
 
 class OptimumResult(_Part):
@@ -200,8 +220,8 @@ class Result(_Part):
     message: str = Field(description="Why the fit ended.")
     method: str = Field(description="The method that was asked for.")
     best_method: str = Field(
-        description="The method that gave these values: the one with the lowest chi_squared of those that converged, "
-        "or of all where none did."
+        description="The method that gave these values: of those that converged, or of all where none did, the "
+        "classical one with the lowest chi_squared, else the first robust one."
     )
     errors: Literal["iid"] = Field(
         default="iid",

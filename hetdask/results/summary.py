@@ -24,8 +24,10 @@ from hetdask.results.formatting import (
 from hetdask.results.result import (
     STATUS_TEXT,
     AngleResult,
+    MethodResult,
     OptimumResult,
     ParameterResult,
+    RegionResult,
     Result,
     SearchSummary,
 )
@@ -44,6 +46,9 @@ METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluation
 
 SHOWN_OPTIMA: Final = 3
 """Other optima in the table; all of them are in result.json."""
+
+SHOWN_REGIONS: Final = 4
+"""Outlying frames that are named; all of them are in result.json."""
 
 SHOWN_ANGLES: Final = 20
 """Rows of the table of maps; of more maps an even selection is shown."""
@@ -202,7 +207,22 @@ def concerns(result: Result) -> list[str]:
             f"No positive contrast in {len(failed)} of {len(result.angles)} maps (phi = {angles}): the model does "
             "not describe them. Leave them out, or start nearer to the data."
         )
+    lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
     return lines
+
+
+def _outlier_lines(name: str, method: MethodResult) -> Iterator[str]:
+    """What a robust method gave little weight, one sentence for all maps."""
+    found = method.outliers or []
+    if found:
+        parts = [f"{_region_text(one)} at {one.phi:g}°" for one in found[:SHOWN_REGIONS]]
+        more = f" and {len(found) - SHOWN_REGIONS} more" if len(found) > SHOWN_REGIONS else ""
+        yield f"{name} gave little or no weight to {', '.join(parts)}{more}: look at these data."
+
+
+def _region_text(region: RegionResult) -> str:
+    frames = "frames {}-{}".format(*region.frames)
+    return frames if region.other_frames is None else frames + " against {}-{}".format(*region.other_frames)
 
 
 def notes(result: Result) -> list[str]:
