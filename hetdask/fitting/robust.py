@@ -87,14 +87,20 @@ def solve(method: MinMax, objective: Objective, start: Array, lower: Array, uppe
     def ending(converged: bool, message: str) -> Ending:
         return Ending(x, converged, message, iterations, value)
 
+    def attempt(scaled: Problems, y: Array, reach: float) -> tuple[Array, float, str]:
+        low, high = np.maximum(scale * (lower - x), -reach), np.minimum(scale * (upper - x), reach)
+        return solve_min_max(scaled, penalty, y, low, high)
+
     while True:
         scaled = [(residual, jacobian / scale) for residual, jacobian in problems]
         y = scale * (x - objective.anchor)
-        low, high = np.maximum(scale * (lower - x), -reach), np.minimum(scale * (upper - x), reach)
-        step, promised, status = solve_min_max(scaled, penalty, y, low, high)
+        step, promised, status = attempt(scaled, y, reach)
+        fall, largest = value - promised, float(np.abs(step).max())
+        if status in GOOD and fall <= enough * value and largest > 0.9 * reach:
+            # Small only because the step was held back.
+            fall = value - attempt(scaled, y, FIRST_REACH)[1]
         if status not in GOOD:
             return ending(False, f"the solver of the cone program ended with {status}")
-        fall = value - promised
         if fall <= enough * value:
             return ending(True, SETTLED)
         if evaluations >= method.max_evaluations:
@@ -103,8 +109,7 @@ def solve(method: MinMax, objective: Objective, start: Array, lower: Array, uppe
         there = method.problems(objective, new)
         evaluations += 1
         found = worst(there, np.zeros(x.size)) + penalty.value(scale * (new - objective.anchor))
-        gain = (value - found) / fall
-        largest = float(np.abs(step).max())
+        gain = (value - found) / (value - promised)
         if gain < 0.25:
             reach = 0.25 * largest
         elif gain > 0.75 and largest > 0.9 * reach:

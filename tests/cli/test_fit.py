@@ -67,14 +67,28 @@ def test_all_methods_are_compared_and_the_best_counts(program: Program, config: 
     result = result_of(config.parent / "run")
     assert (result["method"], result["seed"]) == ("all", 3)
     methods = result["methods"]
-    assert list(methods) == ["trust-region", "nelder-mead"]
+    classical, robust = (
+        ["trust-region", "nelder-mead"],
+        ["huber", "student-t", "ellipsoidal", "wasserstein", "scenario"],
+    )
+    assert list(methods) == classical + robust
     assert all(entry["status"] == "converged" for entry in methods.values())
-    lowest = min(methods, key=lambda name: methods[name]["chi_squared"])
+    assert all((methods[name]["worst_case"] is None) == (name not in robust[2:]) for name in methods)
+    assert all((methods[name]["outliers"] is None) == (name not in robust[:2]) for name in methods)
+    lowest = min(classical, key=lambda name: methods[name]["chi_squared"])
     assert (result["best_method"], result["chi_squared"]) == (lowest, methods[lowest]["chi_squared"])
     values = {name: parameter["value"] for name, parameter in result["parameters"].items()}
     assert methods[lowest]["values"] == values
     assert methods["nelder-mead"]["chi_squared"] == pytest.approx(methods["trust-region"]["chi_squared"], rel=1e-6)
     assert "nelder-mead" in (config.parent / "run" / "report.html").read_text()
+
+
+def test_of_robust_methods_the_first_that_converged_counts(program: Program, config: Path) -> None:
+    outcome = program(["fit", config, "--method", "robust", "--set", "fit.robust=[student-t, wasserstein]"])
+    assert outcome.status == 0, outcome.err
+    result = result_of(config.parent / "run")
+    assert list(result["methods"]) == ["student-t", "wasserstein"]
+    assert (result["method"], result["best_method"]) == ("robust", "student-t")
 
 
 def test_a_method_that_did_not_converge_is_never_the_best(program: Program, config: Path) -> None:

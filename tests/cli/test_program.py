@@ -55,7 +55,7 @@ def test_the_package_loads_nothing_heavy_and_finds_all_its_names() -> None:
         ["fit"],
         ["fit", "x.yaml", "--nonsense"],
         ["--method", "classical"],
-        ["--config", "x.yaml", "--method", "robust"],
+        ["--config", "x.yaml", "--method", "sturdy"],
         ["--workers", "2", "fit", "x.yaml"],
         ["fit", "x.yaml", "--workers", "two"],
         ["ingest", "a", "b", "--frames", "1-400"],

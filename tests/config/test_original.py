@@ -113,6 +113,60 @@ def test_methods_are_taken_over_by_name_with_the_options_that_have_a_meaning() -
     assert (simplex.max_evaluations, simplex.tolerance, simplex.adaptive) == (15000, 1e-10, False)
 
 
+def robust(**keys: Any) -> dict[str, Any]:
+    return original(optimization_config={"robust_optimization": keys})
+
+
+def test_robust_methods_are_taken_over_with_their_options() -> None:
+    settings = load(
+        robust(
+            enabled=True,
+            uncertainty_model="ellipsoidal",
+            uncertainty_radius=0.05,
+            n_scenarios=12,
+            regularization_alpha=0.02,
+            regularization_beta=0.001,
+            preferred_solver="CLARABEL",
+            memory_limit=0.5,
+            method_options={
+                "ellipsoidal": {"gamma": 0.15, "regularization_alpha": 0.03},
+                "scenario": {"n_scenarios": 9},
+            },
+        )
+    )
+    fit = settings.fit
+    assert fit.robust == ["ellipsoidal", "wasserstein", "scenario"]
+    assert (fit.ellipsoidal.radius, fit.ellipsoidal.alpha, fit.ellipsoidal.beta) == (0.15, 0.03, 0.001)
+    assert (fit.wasserstein.radius, fit.wasserstein.alpha, fit.wasserstein.beta) == (0.05, 0.02, 0.001)
+    assert (fit.scenario.scenarios, fit.scenario.alpha, fit.scenario.beta) == (9, 0.02, 0.001)
+    assert settings.compute.memory_limit == 0.5
+
+
+def test_robust_methods_that_are_switched_off_do_not_run() -> None:
+    fit = load(robust(enabled=False)).fit
+    assert fit.robust == []
+    assert fit.model_copy(update={"method": "all"}).methods() == ["trust-region", "nelder-mead"]
+    assert load(original()).fit.robust == ["huber", "student-t", "ellipsoidal", "wasserstein", "scenario"]
+
+
+def test_robust_options_without_a_meaning_here_are_named() -> None:
+    content = robust(
+        jacobian_epsilon=1e-6,
+        enable_caching=True,
+        preferred_solver="SCS",
+        solver_settings={"Method": 2},
+        subsampling={"enabled": True},
+        method_options={"scenario": {"bootstrap_method": "residual"}},
+    )
+    with pytest.warns(ConfigWarning) as caught:
+        load_settings(content)
+    text = str(caught[0].message)
+    for key in ("jacobian_epsilon: deriv", "enable_caching: every", "preferred_solver: cone", "solver_settings: cone"):
+        assert f"robust_optimization.{key}" in text
+    assert "robust_optimization.subsampling: not needed" in text
+    assert "bootstrap_method: segments of time are resampled" in text
+
+
 def test_options_of_methods_without_a_meaning_here_are_named() -> None:
     classical = {
         "method_options": {"Nelder-Mead": {"xatol": 1e-10, "disp": True}, "Gurobi": {"time_limit": 1800}},
@@ -181,6 +235,11 @@ def test_each_key_is_either_read_or_explained() -> None:
             "optimization_config.classical_optimization.methods",
             ["Powell"],
             r"found 'Powell', expected 'trust-region' or 'nelder-mead'.*classical_optimization\.methods",
+        ),
+        (
+            "optimization_config.robust_optimization.uncertainty_model",
+            "box",
+            r"found 'box', expected 'huber'.*robust_optimization\.uncertainty_model",
         ),
         ("parameter_space.bounds", [{"min": 0}], r"expected a name in each entry"),
         ("parameter_space.bounds", {"v0": [0, 1]}, r"expected a list of entries with name, min, max"),

@@ -12,7 +12,7 @@ from hetdask.config import Settings, load_settings
 from hetdask.config.load import parse_assignment
 from hetdask.config.template import template, write_template
 from hetdask.errors import ConfigError
-from hetdask.fitting import NelderMead, TrustRegion
+from hetdask.fitting import Ellipsoidal, Huber, NelderMead, Scenario, StudentT, TrustRegion, Wasserstein
 from hetdask.model.parameters import NAMES, SPECS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -60,7 +60,10 @@ def test_only_active_parameters_move() -> None:
         ({"classical": "nelder-mead"}, ["nelder-mead"]),
         ({"classical": ["nelder-mead", "trust-region"]}, ["nelder-mead", "trust-region"]),
         ({"classical": "all"}, ["trust-region", "nelder-mead"]),
-        ({"method": "all", "classical": "nelder-mead"}, ["trust-region", "nelder-mead"]),
+        ({"method": "robust"}, ["huber", "student-t", "ellipsoidal", "wasserstein", "scenario"]),
+        ({"method": "robust", "robust": "student-t"}, ["student-t"]),
+        ({"method": "all", "classical": "nelder-mead", "robust": []}, ["trust-region", "nelder-mead"]),
+        ({"method": "all", "robust": ["huber"]}, ["trust-region", "nelder-mead", "huber"]),
     ],
 )
 def test_methods_are_named_singly_listed_or_all(given: dict[str, Any], expected: list[str]) -> None:
@@ -72,9 +75,31 @@ def test_methods_are_named_singly_listed_or_all(given: dict[str, Any], expected:
 def test_each_method_has_its_options() -> None:
     simplex = {"max_evaluations": 77, "tolerance": 1e-5, "adaptive": False}
     settings = load_settings(
-        {"fit": {"method": "all", "max_evaluations": 33, "tolerance": 1e-6, "nelder_mead": simplex}}
+        {
+            "fit": {
+                "method": "all",
+                "max_evaluations": 33,
+                "tolerance": 1e-6,
+                "seed": 5,
+                "nelder_mead": simplex,
+                "huber": {"threshold": 2.0},
+                "student_t": {"degrees_of_freedom": 3.0},
+                "ellipsoidal": {"radius": 0.1, "alpha": 0.2, "beta": 0.3},
+                "wasserstein": {"radius": 0.4, "alpha": 0.5, "beta": 0.6},
+                "scenario": {"scenarios": 20, "segments": 4, "alpha": 0.7, "beta": 0.8},
+            }
+        }
     )
-    assert methods_of(settings) == [TrustRegion(33, 1e-6), NelderMead(77, 1e-5, False)]
+    limits = (33, 1e-6)
+    assert methods_of(settings) == [
+        TrustRegion(*limits),
+        NelderMead(77, 1e-5, False),
+        Huber(2.0, *limits),
+        StudentT(3.0, *limits),
+        Ellipsoidal(0.1, 0.2, 0.3, *limits),
+        Wasserstein(0.4, 0.5, 0.6, *limits),
+        Scenario(20, 4, 5, 0.7, 0.8, *limits),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +127,15 @@ def test_each_method_has_its_options() -> None:
         ({"parameters": {"v0": {"min": 5, "max": 1}}}, r"parameters\.v0: found min 5 above max 1.*min: 1, max: 5"),
         ({"parameters": {"v0": {"value": 2e4}}}, r"parameters\.v0: the start value 20000 lies outside its bounds"),
         ({"parameters": {"f0": {"value": -1}}}, r"f0: the start value -1 lies outside its bounds.*for example min: -2"),
-        ({"fit": {"method": "robust"}}, r"fit\.method: found 'robust', expected 'classical'"),
+        ({"fit": {"method": "sturdy"}}, r"fit\.method: found 'sturdy', expected 'classical', 'robust' or 'all'"),
+        (
+            {"fit": {"method": "robust", "robust": []}},
+            r"fit\.robust names no method: for example robust: \[student-t\]",
+        ),
+        ({"fit": {"robust": "hubert"}}, r"found 'hubert', expected 'huber', 'student-t'"),
+        ({"fit": {"robust": ["huber", "huber"]}}, r"fit\.robust names huber twice"),
+        ({"fit": {"scenario": {"scenarios": 1}}}, r"fit\.scenario\.scenarios: found 1"),
+        ({"fit": {"huber": {"threshold": 0}}}, r"fit\.huber\.threshold: found 0, expected greater than 0"),
         ({"fit": {"classical": "simplex"}}, r"found 'simplex', expected 'trust-region' or 'nelder-mead': for example"),
         ({"fit": {"classical": ["nelder-mead"] * 2}}, r"fit\.classical names nelder-mead twice"),
         ({"fit": {"classical": []}}, r"fit\.classical: found \[\], expected at least 1 item"),
