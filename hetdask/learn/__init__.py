@@ -1,0 +1,4 @@
+"""Start values learned from simulated experiments and from the user's own fits.
+
+`starts` turns reduced data into parameter vectors worth polishing, and says where the data are unlike anything it knows.
+"""
