@@ -6,11 +6,13 @@ The command line and `hetdask.fit` both go through here.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from zlib import crc32
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from hetdask.data.ingest import ingest
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
 from hetdask.data.tiling import PIXEL_BYTES
-from hetdask.errors import ConfigError
+from hetdask.errors import ConfigError, DataError
 from hetdask.fitting import (
     Ellipsoidal,
     HistoryEntry,
@@ -27,6 +29,7 @@ from hetdask.fitting import (
     Method,
     NelderMead,
     Problem,
+    Refinement,
     Scenario,
     StudentT,
     TrustRegion,
@@ -38,11 +41,13 @@ from hetdask.fitting import (
     refine,
 )
 from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
+from hetdask.learn.history import append, record_of
 from hetdask.passes.chi_squared import noise_levels
+from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 from hetdask.passes.tiles import RESIDENT_BYTES
 from hetdask.results import Result
-from hetdask.results.build import search_summary
+from hetdask.results.build import learned_summary, search_summary
 from hetdask.results.files import prepare_run_folder, write_run
 from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
@@ -50,6 +55,8 @@ from hetdask_cluster.runner import Runner, as_runner
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from hetdask.learn.model import Prediction
 
 DATA_FOLDER: Final = "data.zarr"
 """Name of the store in a run folder, where the settings give a source and no store."""
@@ -62,7 +69,7 @@ class Progress(Protocol):
     """What a long analysis tells while it runs."""
 
     def stage(self, name: str) -> None:
-        """A stage begins: "ingest", "reduce", "search", "load", "refine" or "results"."""
+        """A stage begins: "ingest", "reduce", "learn", "search", "load", "refine" or "results"."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """So many steps of the stage are done."""
@@ -299,12 +306,16 @@ def analyse(
     progress = progress or Silent()
     stages = _Stages(progress)
     problem = problem_of(settings, store)
-    found = None
+    found = prediction = None
     with stages("reduce"):
         reduced = reduced_passes(store, runner)
-    if settings.start() == "search":
+    if settings.start() == "learned":
+        with stages("learn"):
+            prediction = _predict(reduced, problem, runner, progress)
+    if settings.start() != "given":
+        given = None if prediction is None or prediction.outside else prediction.starts
         with stages("search"):
-            found = find_start(reduced, problem, runner, seed=settings.fit.seed, on_round=progress.advance)
+            found = find_start(reduced, problem, runner, seed=settings.fit.seed, given=given, on_round=progress.advance)
         problem = replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
     if resident_bytes is None and runner.plan is not None:
         resident_bytes = runner.plan.resident
@@ -337,14 +348,37 @@ def analyse(
                 method = next(one for one in methods if one.name == best.method)
                 best = fit_with(method, passes, replace(problem, start=winner.values), rounds=rounds)
             facts["search"] = search_summary(found, rivals)
+            if prediction is not None:
+                facts["learned"] = learned_summary(prediction, found)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
     facts["memory"] = _memory(runner, store)
     facts["cluster"] = {"runner": type(runner).__name__, "workers": runner.n_workers}
     if folder is None:
-        return Result.from_refinement(best, store, **facts)
-    with stages("results"):
-        return write_run(
-            folder, best, store, config=settings.resolved(), plots=settings.output.plots, runner=runner, **facts
-        )
+        result = Result.from_refinement(best, store, **facts)
+    else:
+        with stages("results"):
+            result = write_run(
+                folder, best, store, config=settings.resolved(), plots=settings.output.plots, runner=runner, **facts
+            )
+    if result.status == "converged" and settings.fit.remember:
+        _remember(best, store, reduced)
+    return result
+
+
+def _predict(reduced: ReducedPasses, problem: Problem, runner: Runner, progress: Progress) -> Prediction:
+    """Learned start values; scikit-learn is imported only where they are asked for."""
+    from hetdask.learn.start import learned_starts
+
+    return learned_starts(reduced.series, reduced.reduced, problem, runner=runner, on_step=progress.advance)
+
+
+def _remember(best: Refinement, store: Store, reduced: ReducedPasses) -> None:
+    """Add a fit to the user's history; a fit does not fail because that can't be written."""
+    source = Path(str(store.provenance.get("source") or store.path)).name
+    content = crc32(b"".join(x.tobytes() for x in (store.tile_checksum, store.phi, store.q, store.time)))
+    try:
+        append([record_of(f"{source}#{content:08x}", best.values, reduced.series, reduced.reduced)])
+    except DataError as error:
+        warnings.warn(f"this fit is not remembered: {error}", stacklevel=2)

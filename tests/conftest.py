@@ -16,6 +16,14 @@ hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in
 hypothesis.settings.load_profile("suite")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fits of the tests are no part of the user's history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HETDASK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def inline_runner() -> InlineRunner:
     """Runs in this process and pickles all that would travel."""

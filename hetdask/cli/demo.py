@@ -38,6 +38,7 @@ def command(
 
     config = write_config(folder)
     options = {
+        "fit.remember": False,
         "compute.scheduler": scheduler,
         "compute.workers": workers,
         "compute.memory_limit": memory_limit,

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "report": "write the page of a run anew, figures for papers, and exports",
     "inspect": "tell what is in a file or store, and what a fit would need",
     "simulate": "write a simulated experiment",
+    "history": "list earlier fits, import others, train the learned start on them",
     "config": "write, check and describe configurations",
 }
 """Commands and what they do; each is in the module of its name."""

@@ -79,8 +79,8 @@ fit_options = combine(
     compute_options,
     click.option(
         "--start",
-        type=click.Choice(["given", "search"]),
-        help="Start values: those of the configuration, or a global search within the bounds. "
+        type=click.Choice(["given", "search", "learned"]),
+        help="Start values: those of the configuration, a global search within the bounds, or what was learned. "
         "[default: given if the configuration has any]",
     ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),

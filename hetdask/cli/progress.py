@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STAGES: Final = {
     "ingest": "ingest",
     "reduce": "reduce",
+    "learn": "learned start",
     "search": "search",
     "load": "load",
     "refine": "fit",
@@ -125,7 +126,7 @@ def show_progress(*, quiet: bool = False) -> Iterator[PlainProgress | LiveProgre
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description:8}"),
+        TextColumn("{task.description:13}"),
         BarColumn(24),
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}"),

@@ -46,6 +46,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+type Start = Literal["given", "search", "learned"]
+
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
 type AngleRange = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
 
@@ -132,9 +134,10 @@ class FitSettings(Section):
         description=f"{', '.join(ROBUST)} or all; of several, the first that converged counts",
         examples=[["student-t"]],
     )
-    start: Literal["given", "search"] | None = Field(
+    start: Start | None = Field(
         None,
         description="given: from the values under parameters; search: from the bounds alone, by a global search; "
+        "learned: from what was learned on simulated experiments and earlier fits, then a search if need be; "
         "null: given if any free parameter has a value, else search",
         examples=["search"],
     )
@@ -177,6 +180,9 @@ class FitSettings(Section):
     )
     seed: Annotated[int, Field(ge=0)] = Field(
         0, description="seed of all random numbers of the fit; recorded with the result", examples=[0]
+    )
+    remember: bool = Field(
+        True, description="add a converged fit to the history that the learned start is trained on", examples=[False]
     )
 
     @model_validator(mode="after")
@@ -334,7 +340,7 @@ class Settings(Section):
             )
         return TableRow(name, value, low, high, fixed)
 
-    def start(self) -> Literal["given", "search"]:
+    def start(self) -> Start:
         """Where a fit starts: as asked for, else from given values if any free parameter has one."""
         if self.fit.start is not None:
             return self.fit.start

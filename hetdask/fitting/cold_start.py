@@ -69,6 +69,7 @@ def find_start(
     runner: Runner,
     *,
     seed: int,
+    given: Array | None = None,
     on_round: Callable[[int, int, str], None] | None = None,
 ) -> SearchResult:
     """Search that ends early where one optimum is reached repeatedly and leaves nothing but noise.
@@ -80,6 +81,8 @@ def find_start(
     runner : Runner
         Where starts run.
     seed : int
+    given : (k, 14) float64, optional
+        Parameter vectors to look at first.
     on_round : callable, optional
         Called after each round with its number, the number of rounds at most, and what it found in words.
     """
@@ -91,7 +94,7 @@ def find_start(
     def believable(vector: Array) -> bool:
         return estimate_noise(passes, vector, problem.free).at_noise_level
 
-    return search(passes, problem, seed=seed, runner=runner, believable=believable, on_round=tell)
+    return search(passes, problem, seed=seed, runner=runner, believable=believable, given=given, on_round=tell)
 
 
 def noise_of(passes: ReducedPasses, fit: Refinement) -> NoiseModel | None:

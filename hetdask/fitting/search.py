@@ -3,7 +3,8 @@
 Many independent starts: each looks at a few dozen random points and polishes the best of them with exact derivatives.
 Local minima differ from the global one mostly in one respect: a fringe more or less, the wrong direction of flow, a
 rate that hides behind the other component, or both components exchanged. So, after a first round from anywhere, most
-starts take an optimum of the rounds before and draw one group of its coordinates anew.
+starts take an optimum of the rounds before and draw one group of its coordinates anew. Start values from elsewhere may
+take the place of the first round.
 
 Starts come in rounds of fixed size, each with random numbers of its own: the seed alone decides what is found, not the
 number of workers.
@@ -39,6 +40,9 @@ Array = NDArray[np.float64]
 
 STARTS: Final = 16
 """Starts in a round: what can run at the same time."""
+
+GIVEN_STARTS: Final = 12
+"""Starts that share out given start values."""
 
 MAX_ROUNDS: Final = 8
 
@@ -118,6 +122,27 @@ class Optimum:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GivenRound:
+    """What became of given start values.
+
+    Attributes
+    ----------
+    polished : int
+        How many were polished: the best of each start's share.
+    evaluations : int
+    sufficed : bool
+        Whether no further round was needed.
+    winner : int or None
+        Which of the given start values led to the best optimum; None if a later round found a better one.
+    """
+
+    polished: int
+    evaluations: int
+    sufficed: bool
+    winner: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
     """What a search has found.
 
@@ -134,6 +159,8 @@ class SearchResult:
     evaluations : int
         Of the model on reduced data.
     seconds : float
+    given : GivenRound or None
+        What became of the start values that were given.
     """
 
     optima: tuple[Optimum, ...]
@@ -142,6 +169,7 @@ class SearchResult:
     level: int
     evaluations: int
     seconds: float
+    given: GivenRound | None = None
 
     @property
     def best(self) -> Optimum:
@@ -158,20 +186,22 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Start:
-    """Seed of a start, and the coordinates from which it begins; None begins anywhere."""
+    """Seed of a start, the coordinates from which it begins, None anywhere, and points (k, n) that it must look at."""
 
     seed: tuple[int, ...]
     base: Array | None
+    points: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), and evaluations."""
+    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), evaluations, and which point was polished."""
 
     position: Array
     chi_squared: float
     hessian: Array
     evaluations: int
+    point: int = 0
 
 
 class _Target:
@@ -210,6 +240,7 @@ def search(
     full: DataPasses | None = None,
     runner: Runner | None = None,
     believable: Callable[[Array], bool] | None = None,
+    given: Array | None = None,
     max_rounds: int = MAX_ROUNDS,
     on_round: Callable[[int, int, float], None] | None = None,
 ) -> SearchResult:
@@ -229,6 +260,8 @@ def search(
         Where starts run; default in this process.
     believable : callable, optional
         Whether the residuals at a parameter vector (14,) are at the noise level. Without it no search ends early.
+    given : (k, 14) float64, optional
+        Parameter vectors that starts of the first round look at, instead of random points.
     max_rounds : int
     on_round : callable, optional
         Called after each round with its number, `max_rounds` and the least χ² so far.
@@ -250,8 +283,12 @@ def search(
     coarse = _coarse(passes)
     pool = _Pool(coarse, coordinates)
     evaluations = starts = 0
+    first: list[_Found] = []
     for number in range(max_rounds):
-        found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
+        if number == 0 and given is not None:
+            first = found = runner.map(_attempt, _given_round(seed, given, coordinates), coarse, coordinates)
+        else:
+            found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
         starts += len(found)
         evaluations += sum(x.evaluations for x in found)
         pool.add(found)
@@ -271,6 +308,26 @@ def search(
         level=passes.reduced.level,
         evaluations=evaluations,
         seconds=time.perf_counter() - began,
+        given=_became(first, starts, optima[0], pool) if first else None,
+    )
+
+
+def _given_round(seed: int, given: Array, coordinates: Coordinates) -> list[_Start]:
+    """A first round whose starts share out the given parameter vectors (k, 14)."""
+    points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)
+    count = min(GIVEN_STARTS, len(points))
+    return [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
+
+
+def _became(first: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenRound:
+    """What the round of given start values came to, after `starts` starts in all."""
+    place = int(np.argmin([x.chi_squared for x in first]))
+    winner = place + len(first) * first[place].point
+    return GivenRound(
+        polished=len(first),
+        evaluations=sum(x.evaluations for x in first),
+        sufficed=starts == len(first),
+        winner=winner if pool.optimum(first[place]).same(best) else None,
     )
 
 
@@ -303,9 +360,11 @@ def _round(seed: int, number: int, optima: Sequence[Optimum]) -> list[_Start]:
 def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
     """Task of a search: look at random points and polish the best."""
     target = _Target(passes, coordinates)
-    points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
-    best = min(points, key=target.chi_squared)
-    return _polish(target, best, coordinates, POLISH)
+    points = start.points
+    if points is None:
+        points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
+    best = int(np.argmin([target.chi_squared(x) for x in points]))
+    return replace(_polish(target, points[best], coordinates, POLISH), point=best)
 
 
 def _finish(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
@@ -376,7 +435,7 @@ class _Pool:
     def add(self, found: Sequence[_Found], reached: Sequence[int] | None = None) -> None:
         """Take in where starts ended, in their order."""
         for x, count in zip(found, reached or [1] * len(found), strict=True):
-            self._add(self._optimum(x, count))
+            self._add(self.optimum(x, count))
         self.optima = sorted(self.optima, key=lambda x: x.chi_squared)[:KEPT]
 
     def _add(self, new: Optimum) -> None:
@@ -387,7 +446,8 @@ class _Pool:
                 return
         self.optima.append(new)
 
-    def _optimum(self, found: _Found, reached: int) -> Optimum:
+    def optimum(self, found: _Found, reached: int = 1) -> Optimum:
+        """Where a start ended as an optimum."""
         vector, slope = self._coordinates.linearise(found.position)
         curves, curves_slope = _curves(vector, self._series)
         scale, values, vectors = scaled_eigen(found.hessian)

@@ -1,4 +1,5 @@
 """Start values learned from simulated experiments and from the user's own fits.
 
-`starts` turns reduced data into parameter vectors worth polishing, and says where the data are unlike anything it knows.
+`start` turns reduced data into parameter vectors worth polishing, and says where the data are unlike anything it
+knows; `history` keeps the user's fits.
 """

@@ -1,9 +1,9 @@
 """What the reduced maps of any number of frames and angles look like, as one vector of fixed length.
 
 Each map becomes a table of means over cells of lag (logarithmic) and time window, taken between its own lowest and
-highest value, so that contrast and offset drop out. Time counts in units of the series: the model knows no other scale.
-The tables of all angles are pooled, because their number and place vary: mean, lowest, highest, and the part that varies
-as cos 2(φ - ψ) around the apparent flow direction ψ, from which a prediction of phi0 counts.
+highest value, so that contrast and offset drop out. Time counts in units of the series: the model knows no other
+scale. The tables of all angles are pooled, because their number and place vary: mean, lowest, highest, and the part
+that varies as cos 2(φ - ψ) around the apparent flow direction ψ, from which a prediction of phi0 counts.
 """
 
 from __future__ import annotations

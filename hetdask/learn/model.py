@@ -1,4 +1,8 @@
-"""The learned start: an ensemble of networks from features to coordinates, and where it may be believed."""
+"""The learned start: an ensemble of networks from features to coordinates, and where it may be believed.
+
+A prediction is no single answer: two motions may look alike. So the errors of similar held-out experiments, those for
+which the same was predicted, are added to it one by one, which gives a set of start values as wide as the doubt.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -46,14 +51,21 @@ BATCH: Final = 100
 HELD_OUT: Final = 0.1
 """Share of the batches that no network sees."""
 
-NETWORKS: Final = 4
+NETWORKS: Final = 2
 HIDDEN: Final = (512, 256)
 COMPONENTS: Final = 200
 """Principal components of the features that the networks see."""
 
+STARTS: Final = 96
+"""Start values for a data set."""
+
+OWN_STARTS: Final = 12
+"""More of them from the user's own fits, at most."""
+
 KNOWN: Final = 4000
 LOOK: Final = 24
-"""Training data that a new data set is compared with, and in how many principal components."""
+NEIGHBOURS: Final = 20
+"""Training data that a new data set is compared with, in how many principal components, and with how many of them."""
 
 FALSE_ALARMS: Final = 0.003
 """Share of held-out data that count as unlike the training data: this sets the limit."""
@@ -81,15 +93,34 @@ class Prediction:
     Attributes
     ----------
     starts : (k, 14) float64
-        Inside the bounds; the mean of the networks first, then each network's own: they differ where the data leave
-        room.
+        Inside the bounds; the prediction itself first, then with the errors of similar experiments, `STARTS` in all,
+        then earlier fits of the user.
     distance, limit : float
-        From the nearest training data, and beyond which the data are unlike all of them.
+        From the nearest training data, in units of their distances from each other, and beyond which the data are
+        unlike all of them.
+    experiments, own : int
+        Simulated experiments and fits of the user behind it.
+    trained : str
+        When, ISO 8601.
     """
 
     starts: Array
     distance: float
     limit: float
+    experiments: int
+    own: int
+    trained: str
+
+    @property
+    def version(self) -> str:
+        """Of features and file format."""
+        return FORMAT
+
+    def origin(self, k: int) -> Literal["prediction", "spread", "history"]:
+        """Where start value `k` comes from."""
+        if k == 0:
+            return "prediction"
+        return "spread" if k < STARTS else "history"
 
     @property
     def outside(self) -> bool:
@@ -122,13 +153,17 @@ class StartModel:
         Of each target.
     range : (2, N_CONDITIONS) float64
         Smallest and largest conditions of the training data; others are taken to be at the edge.
-    known : NearestNeighbors
+    known : LocalOutlierFactor
         Some training data, to tell which data are unlike them.
     limit : float
         Distance from these at which that is so.
+    predicted, truth : (m, targets) float32
+        Of held-out experiments, over `scale`.
     validation : tuple of Validation
     experiments, own : int
         Simulated experiments and fits of the user behind it.
+    trained : str
+        When, ISO 8601.
     """
 
     conditions: Conditions
@@ -136,28 +171,50 @@ class StartModel:
     networks: tuple[MLPRegressor, ...]
     scale: Array
     range: Array
-    known: NearestNeighbors
+    known: LocalOutlierFactor
     limit: float
+    predicted: NDArray[np.float32]
+    truth: NDArray[np.float32]
     validation: tuple[Validation, ...]
     experiments: int
     own: int
+    trained: str
 
-    def predict(self, series: Series, reduced: Reduced, problem: Problem) -> Prediction:
-        """Start values for reduced data, the finer the better, within the bounds of a problem."""
+    def predict(self, series: Series, reduced: Reduced, problem: Problem, history: Sequence[Record] = ()) -> Prediction:
+        """Start values for reduced data, the finer the better, within the bounds of a problem.
+
+        Those records of a history whose data looked most similar give further ones.
+        """
         features, direction = features_of(series, reduced)
         features[-N_CONDITIONS:] = np.clip(features[-N_CONDITIONS:], *self.range)
         scores = self.components.transform(features[None])
-        distance = float(self.known.kneighbors(scores[:, :LOOK])[0][0, 0])
-        each = np.concatenate([network.predict(scores) for network in self.networks]) * self.scale
+        mean = _mean(self.networks, scores)[0]
+        similar = np.argsort(np.linalg.norm(self.predicted - mean, axis=1), kind="stable")[: STARTS - 1]
+        each = np.vstack([mean[None], mean + self.truth[similar] - self.predicted[similar]]) * self.scale
         ours = make_coordinates(self.conditions.problem, series.time, series.q)
         theirs = make_coordinates(problem, series.time, series.q)
         free = list(problem.free)
+        vectors = [
+            ours.decode(np.clip(coordinates_from(y, ours.names, direction), ours.lower, ours.upper)) for y in each
+        ]
+        vectors += [np.array([x.parameters[name] for name in NAMES]) for x in self._similar(scores[0], history)]
         starts = []
-        for y in (each.mean(axis=0), *each):
-            x = np.clip(coordinates_from(y, ours.names, direction), ours.lower, ours.upper)
-            vector = problem.vector(ours.decode(x)[free])
-            starts.append(theirs.decode(np.clip(theirs.encode(vector), theirs.lower, theirs.upper)))
-        return Prediction(np.array(starts), distance, self.limit)
+        for vector in vectors:
+            x = theirs.encode(problem.vector(vector[free]))
+            starts.append(theirs.decode(np.clip(x, theirs.lower, theirs.upper)))
+        distance = float(_distances(self.known, scores)[0])
+        return Prediction(np.array(starts), distance, self.limit, self.experiments, self.own, self.trained)
+
+    def _similar(self, scores: Array, history: Sequence[Record]) -> list[Record]:
+        """Records of data most similar to those with these principal components; the latest of those without data."""
+        seen = [x for x in history if x.has_features]
+        rest = [x for x in history if not x.has_features][::-1]
+        if seen:
+            features = np.array([x.features for x in seen])
+            features[:, -N_CONDITIONS:] = np.clip(features[:, -N_CONDITIONS:], *self.range)
+            away = np.linalg.norm((self.components.transform(features) - scores)[:, :LOOK], axis=1)
+            seen = [seen[k] for k in np.argsort(away, kind="stable")]
+        return (seen[:OWN_STARTS] + rest)[:OWN_STARTS]
 
     def save(self, path: Path) -> None:
         """Write to a file, all at once.
@@ -171,9 +228,10 @@ class StartModel:
 
         problem = self.conditions.problem
         content = {
-            "format": FORMAT,
             "problem": {name: getattr(problem, name) for name in ("start", "lower", "upper", "free", "sigma")},
-            "conditions": {name: getattr(self.conditions, name) for name in ("frames", "q", "length", "origins", "phi")},
+            "conditions": {
+                name: getattr(self.conditions, name) for name in ("frames", "q", "length", "origins", "phi")
+            },
             "validation": [asdict(x) for x in self.validation],
         }
         content |= {name: getattr(self, name) for name in PLAIN}
@@ -195,30 +253,39 @@ class StartModel:
         Raises
         ------
         DataError
-            If the file is damaged, of another format, or holds what does not belong there.
+            If the file is damaged or holds what does not belong there.
         """
         from skops.io import load
 
         try:
             content: dict[str, Any] = load(path, trusted=list(TRUSTED))
-            found = content["format"]
-            if found != FORMAT:
-                raise DataError(f"{path} has format {found}, expected {FORMAT}: train again with `hetdask history train`")
             return StartModel(
                 conditions=Conditions(Problem(**content["problem"]), **content["conditions"]),
                 validation=tuple(Validation(**x) for x in content["validation"]),
                 **{name: content[name] for name in PLAIN},
             )
-        except DataError:
-            raise
-        except Exception as error:  # noqa: BLE001 (a damaged file fails in any way)
+        except Exception as error:  # a damaged file fails in any way
             raise DataError(
                 f"can't read the learned start in {path} ({error}): delete it, or train again with "
                 "`hetdask history train`"
             ) from error
 
 
-PLAIN: Final = ("components", "networks", "scale", "range", "known", "limit", "experiments", "own")
+PLAIN: Final = (
+    *(
+        "components",
+        "networks",
+        "scale",
+        "range",
+        "known",
+        "limit",
+        "predicted",
+        "truth",
+        "experiments",
+        "own",
+        "trained",
+    ),
+)
 """Attributes of a model that are kept as they are."""
 
 
@@ -261,36 +328,50 @@ def train(
     parts = runner.map(simulate, seeds, BATCH, conditions, bare, on_done=step)
     first = max(1, round(HELD_OUT * batches))
     held, rest = parts[:first], parts[first:]
-    features, wanted = _with_own(*(np.concatenate(x) for x in zip(*rest, strict=True)), conditions, history)
+    features, wanted = (np.concatenate(x) for x in zip(*rest, strict=True))
+    simulated = len(features)
+    features, wanted = _with_own(features, wanted, conditions, history)
     unseen, truth = (np.concatenate(x) for x in zip(*held, strict=True))
     scale = np.maximum(wanted.std(axis=0), 1e-6)
     components = make_pipeline(
         StandardScaler(), PCA(min(COMPONENTS, len(features) // 2), svd_solver="covariance_eigh")
     ).set_output(transform="default")
     scores = components.fit_transform(features).astype(np.float32)
-    networks = []
-    for index in range(NETWORKS):
-        networks.append(_network(scores, wanted / scale, seed + index))
-        step()
-    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scores[:: max(1, len(scores) // KNOWN), :LOOK])
+    networks = tuple(runner.map(_network, range(seed, seed + NETWORKS), scores, wanted / scale, on_done=step))
+    known = LocalOutlierFactor(n_neighbors=NEIGHBOURS, algorithm="brute", novelty=True)
+    chosen = np.r_[0 : simulated : max(1, simulated // KNOWN), simulated : len(scores) : OWN_WEIGHT]
+    known.fit(scores[chosen, :LOOK])
     seen = components.transform(unseen)
-    distances = known.kneighbors(seen[:, :LOOK])[0][:, 0]
-    predicted = np.mean([network.predict(seen) for network in networks], axis=0) * scale
+    predicted = _mean(networks, seen)
     return StartModel(
         conditions=conditions,
         components=components,
-        networks=tuple(networks),
+        networks=networks,
         scale=scale,
         range=np.stack([features[:, -N_CONDITIONS:].min(axis=0), features[:, -N_CONDITIONS:].max(axis=0)]),
         known=known,
-        limit=float(np.quantile(distances, 1.0 - FALSE_ALARMS)),
-        validation=_validate(predicted, truth, wanted.mean(axis=0), conditions),
+        limit=float(np.quantile(_distances(known, seen), 1.0 - FALSE_ALARMS)),
+        predicted=predicted.astype(np.float32),
+        truth=(truth / scale).astype(np.float32),
+        validation=_validate(predicted * scale, truth, wanted.mean(axis=0), conditions),
         experiments=batches * BATCH,
         own=len(history),
+        trained=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _network(scores: NDArray[np.float32], wanted: Array, seed: int) -> MLPRegressor:
+def _mean(networks: Sequence[MLPRegressor], scores: NDArray[Any]) -> Array:
+    """Mean prediction of the networks (rows, targets), over the scale of the targets."""
+    return np.asarray(np.mean([network.predict(scores) for network in networks], axis=0), dtype=np.float64)
+
+
+def _distances(known: LocalOutlierFactor, scores: NDArray[Any]) -> Array:
+    """How much farther data are from the nearest training data than these are from each other, (rows,)."""
+    return -np.asarray(known.score_samples(scores[:, :LOOK]), dtype=np.float64)
+
+
+def _network(seed: int, scores: NDArray[np.float32], wanted: Array) -> MLPRegressor:
+    """Task: train one network."""
     network = MLPRegressor(
         hidden_layer_sizes=HIDDEN,
         learning_rate_init=1.5e-3,
@@ -306,13 +387,11 @@ def _network(scores: NDArray[np.float32], wanted: Array, seed: int) -> MLPRegres
         return network.fit(scores, wanted.astype(np.float32))
 
 
-def _with_own(
-    features: Array, wanted: Array, conditions: Conditions, history: Sequence[Record]
-) -> tuple[Array, Array]:
+def _with_own(features: Array, wanted: Array, conditions: Conditions, history: Sequence[Record]) -> tuple[Array, Array]:
     """Training rows with those of the user's own data."""
     for record in history:
         if record.has_features and record.features is not None and record.direction is not None:
-            time_axis = record.time_origin + record.dt * np.arange(record.frames)
+            time_axis = record.time_origin + record.dt * np.arange(record.frames, dtype=np.float64)
             coordinates = make_coordinates(conditions.problem, time_axis, record.q)
             vector = coordinates.canonical(np.array([record.parameters[name] for name in NAMES]))
             y = targets(coordinates.encode(vector), coordinates.names, record.direction)

@@ -177,7 +177,7 @@ def simulate(seed: Sequence[int], count: int, conditions: Conditions, history: S
     rng = np.random.default_rng(seed)
     features, wanted = [], []
     for _ in range(count):
-        record = history[rng.integers(len(history))] if history and rng.random() < OWN_SHARE else None
+        record = history[int(rng.integers(len(history)))] if history and rng.random() < OWN_SHARE else None
         series = _draw_series(rng, conditions, record)
         coordinates = make_coordinates(conditions.problem, series.time, series.q)
         x = _draw(rng, coordinates, series.time.size) if record is None else _draw_around(rng, coordinates, record)
@@ -234,13 +234,14 @@ def _draw(rng: np.random.Generator, coordinates: Coordinates, n_frames: int) -> 
     """Coordinates from `PRIOR`, as far as they lie in the box, and from the box where they don't."""
     low, high = coordinates.lower.copy(), coordinates.upper.copy()
     for k, name in enumerate(coordinates.names):
-        for prefix, (least, most) in PRIOR.items():
-            if name.startswith(prefix):
-                if prefix == "log_rate_flow":
-                    most = min(most, np.log(FRINGES_PER_FRAME * n_frames))
-                if max(least, low[k]) < min(most, high[k]):
-                    low[k], high[k] = max(least, low[k]), min(most, high[k])
-                break
+        prefix = next((x for x in PRIOR if name.startswith(x)), None)
+        if prefix is None:
+            continue
+        least, most = PRIOR[prefix]
+        fastest = np.log(FRINGES_PER_FRAME * n_frames) if prefix == "log_rate_flow" else np.inf
+        inside = max(least, low[k]), min(most, high[k], fastest)
+        if inside[0] < inside[1]:
+            low[k], high[k] = inside
     return rng.uniform(low, high)
 
 

@@ -12,7 +12,7 @@ from hetdask.data.reduction import Reduced
 from hetdask.fitting.problem import Problem
 from hetdask.learn.folder import user_folder
 from hetdask.learn.history import read_history
-from hetdask.learn.model import FORMAT, OnStep, Prediction, StartModel, train
+from hetdask.learn.model import EXPERIMENTS, FORMAT, OnStep, Prediction, StartModel, train
 from hetdask.learn.simulated import Conditions, conditions_of, usual_conditions
 from hetdask.passes.tiles import Series
 
@@ -33,15 +33,21 @@ def known_models() -> Iterator[Path]:
     yield from sorted(user_folder().glob(f"{PREFIX}*.skops"))
 
 
-def train_and_keep(conditions: Conditions, *, runner: Runner | None = None, on_step: OnStep | None = None) -> StartModel:
-    """Train a model, with the user's history if there is one, and keep it.
+def train_and_keep(
+    conditions: Conditions,
+    *,
+    runner: Runner | None = None,
+    experiments: int = EXPERIMENTS,
+    on_step: OnStep | None = None,
+) -> StartModel:
+    """Train a model, with the user's history if there is one, and keep it; arguments as in `train`.
 
     Raises
     ------
     DataError
         If the history can't be read or the model not be written.
     """
-    model = train(conditions, read_history(), runner=runner, on_step=on_step)
+    model = train(conditions, read_history(), runner=runner, experiments=experiments, on_step=on_step)
     model.save(model_path(conditions))
     return model
 
@@ -57,7 +63,7 @@ def learned_starts(
     """Start values for reduced data, the finer the better.
 
     A model that was trained for exactly these bounds and conditions serves, else the usual one, which is trained when
-    it is first needed, in about a minute.
+    it is first needed, in about a minute. The user's fits of similar data are among the start values.
 
     Parameters
     ----------
@@ -75,8 +81,10 @@ def learned_starts(
     DataError
         If a model can't be read or written.
     """
+    history = read_history()
     for conditions in (conditions_of(problem, series), usual_conditions()):
         path = model_path(conditions)
         if path.exists():
-            return StartModel.load(path).predict(series, reduced, problem)
-    return train_and_keep(usual_conditions(), runner=runner, on_step=on_step).predict(series, reduced, problem)
+            return StartModel.load(path).predict(series, reduced, problem, history)
+    model = train_and_keep(usual_conditions(), runner=runner, on_step=on_step)
+    return model.predict(series, reduced, problem, history)

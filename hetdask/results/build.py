@@ -18,6 +18,7 @@ from hetdask.results.result import (
     AngleResult,
     Correlations,
     Identifiability,
+    LearnedSummary,
     Memory,
     MethodResult,
     OptimumResult,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from hetdask.fitting.cold_start import Rival
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.fitting.search import SearchResult
+    from hetdask.learn.model import Prediction
 
 RECORDED_PACKAGES: Final = (
     "hetdask",
@@ -121,6 +123,7 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "correlations": Correlations(names=list(refinement.free), matrix=_correlations(refinement.covariance)),
         "identifiability": _identifiability(refinement),
         "search": search,
+        "learned": facts.get("learned"),
         "methods": {one.method: _method(one) for one in tried},
         "timings": stages,
         "passes": sum(int(one.passes) for one in tried),
@@ -187,6 +190,27 @@ def search_summary(found: SearchResult, rivals: Sequence[Rival]) -> SearchSummar
             )
             for rival in rivals
         ],
+    )
+
+
+def learned_summary(prediction: Prediction, found: SearchResult) -> LearnedSummary:
+    """What the learned start predicted, and what the search made of it."""
+    given = found.given
+    winner = None if given is None else given.winner
+    return LearnedSummary(
+        model=prediction.version,
+        trained=prediction.trained,
+        experiments=prediction.experiments,
+        own=prediction.own,
+        distance=prediction.distance,
+        limit=prediction.limit,
+        outside=prediction.outside,
+        predicted=_values(prediction.starts[0]),
+        starts=len(prediction.starts),
+        polished=0 if given is None else given.polished,
+        evaluations=0 if given is None else given.evaluations,
+        sufficed=given is not None and given.sufficed and found.believed is True,
+        winner=None if winner is None else prediction.origin(winner),
     )
 
 

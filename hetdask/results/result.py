@@ -49,6 +49,8 @@ class RunFacts(TypedDict, total=False):
         All methods that were tried, the one whose values count among them.
     search : SearchSummary
         How the start was found.
+    learned : LearnedSummary
+        What the learned start did.
     noise : NoiseModel or None
         What the residuals say about the noise.
     resolution : {"full", "reduced"}
@@ -63,6 +65,7 @@ class RunFacts(TypedDict, total=False):
     method: str
     tried: Sequence[Refinement]
     search: SearchSummary
+    learned: LearnedSummary
     noise: NoiseModel | None
     resolution: Literal["full", "reduced"]
     timings: Mapping[str, float]
@@ -195,6 +198,33 @@ class SearchSummary(_Part):
     optima: list[OptimumResult] = Field(description="Distinct others that came close, best first.")
 
 
+class LearnedSummary(_Part):
+    """What the learned start predicted, and what became of it."""
+
+    model: str = Field(description="Version of the features and of the file format.")
+    trained: str = Field(description="When the model was trained, ISO 8601.")
+    experiments: int = Field(description="Simulated experiments behind the model.")
+    own: int = Field(description="Fits of the user behind the model.")
+    distance: float = Field(
+        description="From the training data, in units of the distances between them; about 1 for familiar data."
+    )
+    limit: float = Field(description="Distance beyond which data count as unlike what was trained on.")
+    outside: bool = Field(description="Whether they are: then the prediction was not used, and a search ran instead.")
+    predicted: dict[str, float] = Field(description="The prediction itself: all parameters by name, in their units.")
+    starts: int = Field(
+        description="Start values, the prediction and others as wide as its doubt, that were looked at."
+    )
+    polished: int = Field(description="How many of them were polished on reduced data.")
+    evaluations: int = Field(description="Evaluations of the model on reduced data for these.")
+    sufficed: bool = Field(
+        description="Whether they agreed on an optimum at the noise level; if not, a search followed."
+    )
+    winner: Literal["prediction", "spread", "history"] | None = Field(
+        description="Where the start value that led to the best optimum came from: the prediction itself, the "
+        "prediction with errors of similar experiments, or an earlier fit of the user; null if none of these did."
+    )
+
+
 class Memory(_Part):
     """Memory of the run in bytes; null where it was not planned or not measured."""
 
@@ -242,6 +272,9 @@ class Result(_Part):
     identifiability: Identifiability
     search: SearchSummary | None = Field(
         default=None, description="How start values were found; null where they were given."
+    )
+    learned: LearnedSummary | None = Field(
+        default=None, description="What the learned start did; null where none was asked for."
     )
     methods: dict[str, MethodResult] = Field(description="Every method that was tried, by name, in their order.")
     timings: dict[str, float] = Field(description="Seconds by stage.")

@@ -24,6 +24,7 @@ from hetdask.results.formatting import (
 from hetdask.results.result import (
     STATUS_TEXT,
     AngleResult,
+    LearnedSummary,
     MethodResult,
     OptimumResult,
     ParameterResult,
@@ -168,6 +169,26 @@ def search_line(search: SearchSummary) -> str:
     return f"{line}; the next one had {100.0 * search.gap:.2g} % more chi-squared there."
 
 
+def learned_line(learned: LearnedSummary) -> str:
+    """What the learned start did, in a sentence."""
+    where = f"(distance {learned.distance:.2f}, limit {learned.limit:.2f})"
+    if learned.outside:
+        return f"Learned start: not used, these data are unlike what it was trained on {where}; a search ran instead."
+    line = (
+        f"Learned start: {learned.starts} start values {where}, {learned.polished} polished with "
+        f"{learned.evaluations:,} evaluations on reduced data"
+    )
+    origin = {
+        "prediction": "the prediction itself led to the best optimum",
+        "spread": "one within its doubt led to the best optimum",
+        "history": "an earlier fit led to the best optimum",
+        None: "none led to the best optimum",
+    }[learned.winner]
+    if learned.sufficed:
+        return f"{line}; {origin}."
+    return f"{line}; they did not agree on an optimum at the noise level, so a search followed; {origin}."
+
+
 def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
     """Indices of at most `most` of `count` maps, evenly spread, first and last among them.
 
@@ -227,7 +248,9 @@ def _region_text(region: RegionResult) -> str:
 
 def notes(result: Result) -> list[str]:
     """How to read the numbers, in sentences."""
-    lines = [] if result.search is None else [search_line(result.search)]
+    lines = [] if result.learned is None else [learned_line(result.learned)]
+    if result.search is not None:
+        lines.append(search_line(result.search))
     lines.append(CHI_SQUARED_NOTE)
     if result.errors == "iid":
         lines.append(IID_NOTE)
