@@ -70,7 +70,7 @@ def import_(file: Path, q: float | None, dt: float | None, frames: int | None) -
 @command.command("train")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--experiments", type=click.IntRange(min=200), metavar="N", help="Experiments to simulate. [default: 12000]"
+    "--experiments", type=click.IntRange(min=200), metavar="N", help="Experiments to simulate. [default: 16000]"
 )
 @compute_options
 @click.option("-q", "--quiet", is_flag=True, help="Show the result only.")

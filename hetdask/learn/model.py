@@ -22,6 +22,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from hetdask.data.reduction import Reduced
 from hetdask.errors import DataError
@@ -44,15 +45,15 @@ type OnStep = Callable[[int, int, str], None]
 FORMAT: Final = f"{VERSION}.1"
 """Of the features and of the file; models of another one are trained again."""
 
-EXPERIMENTS: Final = 12_000
+EXPERIMENTS: Final = 16_000
 BATCH: Final = 100
 """Simulated experiments, and how many of them one task simulates."""
 
 HELD_OUT: Final = 0.1
 """Share of the batches that no network sees."""
 
-NETWORKS: Final = 2
-HIDDEN: Final = (512, 256)
+NETWORKS: Final = 4
+HIDDEN: Final = (256, 128)
 COMPONENTS: Final = 200
 """Principal components of the features that the networks see."""
 
@@ -337,7 +338,10 @@ def train(
         StandardScaler(), PCA(min(COMPONENTS, len(features) // 2), svd_solver="covariance_eigh")
     ).set_output(transform="default")
     scores = components.fit_transform(features).astype(np.float32)
-    networks = tuple(runner.map(_network, range(seed, seed + NETWORKS), scores, wanted / scale, on_done=step))
+    networks = []
+    for index in range(NETWORKS):
+        networks.append(_network(scores, wanted / scale, seed + index))
+        step()
     known = LocalOutlierFactor(n_neighbors=NEIGHBOURS, algorithm="brute", novelty=True)
     chosen = np.r_[0 : simulated : max(1, simulated // KNOWN), simulated : len(scores) : OWN_WEIGHT]
     known.fit(scores[chosen, :LOOK])
@@ -346,7 +350,7 @@ def train(
     return StartModel(
         conditions=conditions,
         components=components,
-        networks=networks,
+        networks=tuple(networks),
         scale=scale,
         range=np.stack([features[:, -N_CONDITIONS:].min(axis=0), features[:, -N_CONDITIONS:].max(axis=0)]),
         known=known,
@@ -370,19 +374,19 @@ def _distances(known: LocalOutlierFactor, scores: NDArray[Any]) -> Array:
     return -np.asarray(known.score_samples(scores[:, :LOOK]), dtype=np.float64)
 
 
-def _network(seed: int, scores: NDArray[np.float32], wanted: Array) -> MLPRegressor:
-    """Task: train one network."""
+def _network(scores: NDArray[np.float32], wanted: Array, seed: int) -> MLPRegressor:
     network = MLPRegressor(
         hidden_layer_sizes=HIDDEN,
         learning_rate_init=1.5e-3,
-        alpha=1e-3,
+        alpha=1.0,
         max_iter=12,
         early_stopping=True,
         n_iter_no_change=3,
         random_state=seed,
     )
-    with warnings.catch_warnings():
-        # Stopping after some epochs is what keeps training short; held-out data show how good it is.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # Minibatches are too small for several threads, whose sums vary besides. Stopping after some epochs is what
+        # keeps training short; held-out data show how good it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return network.fit(scores, wanted.astype(np.float32))
 

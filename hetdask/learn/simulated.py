@@ -183,7 +183,7 @@ def simulate(seed: Sequence[int], count: int, conditions: Conditions, history: S
         x = _draw(rng, coordinates, series.time.size) if record is None else _draw_around(rng, coordinates, record)
         vector = coordinates.canonical(coordinates.decode(x))
         x = coordinates.encode(vector)
-        sample = _sample(series.time.size)
+        sample = sample_of(series.time.size)
         reduced = sample.reduced(series.n_phi)
         means = ReducedPasses(series, reduced).model_means(vector)
         cells = cell_means(sample.cells, means, reduced.count, np.zeros(series.n_phi))
@@ -255,7 +255,7 @@ def _draw_around(rng: np.random.Generator, coordinates: Coordinates, record: Rec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
+class Sample:
     """Some blocks of each cell of maps with that many frames, and their pixels (n,)."""
 
     blocks: Blocks
@@ -270,7 +270,8 @@ class _Sample:
 
 
 @lru_cache(maxsize=16)
-def _sample(n_frames: int) -> _Sample:
+def sample_of(n_frames: int) -> Sample:
+    """Blocks that stand for all of those maps."""
     blocks = blocks_of(n_frames, 0)
     members = cells_of(blocks).members
     chosen = []
@@ -282,7 +283,7 @@ def _sample(n_frames: int) -> _Sample:
     rows, columns = (
         np.minimum(first + blocks.size, n_frames) - first for first in (blocks.first_row, blocks.first_column)
     )
-    return _Sample(blocks, (rows * columns).astype(np.float64), cells_of(blocks))
+    return Sample(blocks, (rows * columns).astype(np.float64), cells_of(blocks))
 
 
 def _cell_places(lag: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
