@@ -1,0 +1,219 @@
+"""What data determine of the parameters, and in words what they leave open.
+
+Every parameter has a unit of its own in which an error of 1 means that nothing is known: half the mean rate for
+amplitudes of rates, half a power for exponents, and so on (`natural_units`). Directions in these units without
+curvature are open whatever the noise; those with a standard error above 1 are open at the present noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from hetdask.fitting.normal_problem import WEAK
+from hetdask.model.correlation import flow_wavevector
+from hetdask.model.dynamics import Dynamics, dynamics
+from hetdask.model.parameters import NAMES
+from hetdask.passes.tiles import Series
+
+Array = NDArray[np.float64]
+
+TAKES_PART: Final = 0.1
+"""Share of the largest component of a direction from which on a parameter is named."""
+
+NOTHING: Final = 0.02
+"""Share in a direction without curvature below which a parameter counts as determined."""
+
+HALF_TURN_IN_TWO_FRAMES: Final = np.pi / 2.0
+"""Phase between two frames from which on flow may be aliased."""
+
+MANY: Final = 0.5
+"""Share of frames with a clipped fraction that a reader should know of."""
+
+SUMS: Final = (
+    ("D0_ref", "D_offset_ref", "alpha_ref"),
+    ("D0_sample", "D_offset_sample", "alpha_sample"),
+    ("v0", "v_offset", "beta"),
+    ("f0", "f3", "f1"),
+)
+"""Amplitude and constant that can't be told apart where the exponent is near 0."""
+
+WITHOUT_EFFECT: Final = {
+    "alpha_ref": "D0_ref",
+    "alpha_sample": "D0_sample",
+    "beta": "v0",
+    "f1": "f0",
+    "f2": "f1",
+}
+"""Parameters that mean nothing where another one vanishes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """A direction that the data leave open.
+
+    Attributes
+    ----------
+    text : str
+        In words, without a full stop.
+    direction : dict of str to float
+        Change of each parameter, in its own unit, along it; the largest in natural units stands for half a mean rate,
+        half a power and so on.
+    """
+
+    text: str
+    direction: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identifiability:
+    """What the data determine.
+
+    Attributes
+    ----------
+    identified : tuple of bool
+        For each of the p free parameters.
+    rank : int
+        Directions that are determined.
+    weak : tuple of Weak
+        The p - rank others.
+    null : (p, k) float64
+        Directions without any curvature, which a covariance leaves out.
+    """
+
+    identified: tuple[bool, ...]
+    rank: int
+    weak: tuple[Weak, ...]
+    null: Array
+
+
+def natural_units(vector: Array, series: Series) -> Array:
+    """Error (14,) of each parameter at which nothing is known about it, in its own unit.
+
+    For the rates: half their mean over the series; where the rate is a power law, at the middle of the series. Exponents:
+    1/2. Fractions: 1/4, where they are largest. f1: a factor e over the series. phi0: 30 degrees.
+    """
+    d = dynamics(vector, series.time)
+    duration = float(series.time[-1] - series.time[0])
+    middle = float(series.time[0]) + 0.5 * duration
+    growth = float(np.exp(np.max(vector[10] * (series.time - vector[11])).clip(-50.0, 50.0)))
+    speed = float(np.mean(np.abs(np.diff(d.displacement)))) * (series.time.size - 1) / duration
+    units = np.ones(len(NAMES))
+    for first, rate in ((0, d.c_ref[-1] / duration), (3, d.c_sample[-1] / duration), (6, speed)):
+        half = 0.5 * max(float(rate), np.finfo(np.float64).tiny ** 0.5)
+        units[first : first + 3] = half / middle ** vector[first + 1], 0.5, half
+    units[9:] = 0.25 / growth, 1.0 / duration, duration, 0.25, 30.0
+    return units
+
+
+def identify(gauss_newton: Array, covariance: Array, vector: Array, free: tuple[int, ...], series: Series) -> Identifiability:
+    """Find what is determined.
+
+    Parameters
+    ----------
+    gauss_newton : (p, p) float64
+        Half the Gauss-Newton Hessian of χ².
+    covariance : (p, p) float64
+        Of the estimates, without the directions of `null_directions`.
+    vector : (14,) float64
+    free : tuple of int
+    series : Series
+    """
+    names = [NAMES[k] for k in free]
+    unit = natural_units(vector, series)[list(free)]
+    null = null_directions(gauss_newton, unit)
+    values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
+    weak = []
+    for direction in np.concatenate([_sparse(null), vectors[:, values > 1.0].T]):
+        strength = np.abs(direction) / np.max(np.abs(direction))
+        order = np.argsort(-strength, kind="stable")
+        part = {names[k]: float(direction[k] * unit[k]) for k in order if strength[k] >= TAKES_PART}
+        weak.append(Weak(_in_words(list(part)), part))
+    errors = np.sqrt(np.maximum(np.diagonal(covariance), 0.0)) / unit
+    known = (errors <= 1.0) & (np.linalg.norm(null, axis=1) <= NOTHING)
+    unknown = {name for name, is_known in zip(names, known, strict=True) if not is_known}
+    # Of an exponent only its product with the amplitude is known then.
+    unknown |= {exponent for amplitude, constant, exponent in SUMS if {amplitude, constant} <= unknown}
+    return Identifiability(
+        identified=tuple(name not in unknown for name in names),
+        rank=len(names) - len(weak),
+        weak=tuple(weak),
+        null=null * unit[:, None],
+    )
+
+
+def null_directions(gauss_newton: Array, unit: Array) -> Array:
+    """Orthonormal directions (p, k) without curvature, in natural units (p,)."""
+    scaled = gauss_newton * np.outer(unit, unit)
+    size = np.sqrt(np.maximum(np.diagonal(scaled), 0.0))
+    still = size <= np.sqrt(WEAK) * 1e-6 * max(float(size.max()), np.finfo(np.float64).tiny)
+    safe = np.where(still, 1.0, size)
+    matrix = scaled / np.outer(safe, safe)
+    matrix[still, :] = matrix[:, still] = 0.0
+    values, vectors = np.linalg.eigh(matrix)
+    flat = vectors[:, values <= WEAK * max(float(values[-1]), 0.0)] / safe[:, None]
+    return np.asarray(np.linalg.qr(flat)[0]) if flat.size else flat
+
+
+def _sparse(null: Array) -> Array:
+    """The same directions as rows with as few parameters as possible in each."""
+    if null.shape[1] == 0:
+        return np.empty((0, null.shape[0]))
+    order = qr(null.T, mode="r", pivoting=True)[1][: null.shape[1]]
+    return np.asarray(np.linalg.solve(null[order].T, null.T))
+
+
+def _in_words(names: Sequence[str]) -> str:
+    """What a direction means; `names` are the parameters that take part in it."""
+    found = set(names)
+    for amplitude, constant, exponent in SUMS:
+        if {amplitude, constant} <= found <= {amplitude, constant, exponent, "f2"}:
+            return (
+                f"only {amplitude} + {constant} and {amplitude}·{exponent} are determined: {exponent} is too close to 0 "
+                "for more"
+            )
+    if {"f0", "f2"} <= found <= {"f0", "f1", "f2"}:
+        return "only f0·exp(-f1·f2) is determined"
+    if len(found) == 1:
+        name = names[0]
+        if name == "phi0":
+            return "phi0 is not determined: these maps see too little flow, or one direction only"
+        if name in WITHOUT_EFFECT:
+            return f"{name} is not determined: {WITHOUT_EFFECT[name]} is too close to 0, or the series too short"
+        return f"{name} is not determined by these data"
+    listed = ", ".join(names[:-1])
+    return f"only a combination of {listed} and {names[-1]} is determined"
+
+
+def cautions(vector: Array, free: tuple[int, ...], series: Series) -> tuple[str, ...]:
+    """What else a reader of the values must know, in sentences without a full stop: aliased flow, clipped fractions.
+
+    Parameters
+    ----------
+    vector : (14,) float64
+    free : tuple of int
+    series : Series
+    """
+    d = dynamics(vector, series.time)
+    kappa, _ = flow_wavevector(d.phi0, series.phi, series.q)
+    found = []
+    step = float(np.max(np.abs(np.diff(d.displacement)))) * np.abs(kappa)
+    worst = int(np.argmax(step))
+    if step[worst] > HALF_TURN_IN_TWO_FRAMES:
+        found.append(
+            f"the flow turns the phase by up to {np.degrees(step[worst]):.0f}° from frame to frame at "
+            f"phi = {series.phi[worst]:g}°: above 90° fringes may be aliased, above 180° they are; measure faster"
+        )
+    for edge, text in ((0.0, "0: there the sample"), (1.0, "1: there the reference")):
+        share = float(np.mean(d.fraction == edge))
+        if share > MANY and any(NAMES[k].startswith("f") for k in free):
+            found.append(
+                f"the sample fraction is clipped on {share:.0%} of the frames to {text} is not seen, and these frames "
+                "say nothing about f0 to f3"
+            )
+    return tuple(found)

@@ -1,0 +1,147 @@
+"""Scatter of least-squares estimates under speckle noise, from speckles simulated at the optimum.
+
+With the intensity I = ⟨I⟩(1 + δ) of one speckle, its influence on the map c2/offset = 1 + β g is
+ψ(i, j) = δ_i δ_j - β g(i, j)(1 + δ_i + δ_j), divided by the number of speckles. Its score is
+u_k = Σ_{i<j} D̃_k(i, j) ψ(i, j), where D̃_k are the derivatives of g orthogonal to 1 and g: what contrast and offset
+absorb. The covariance of the scores is that of the gradient of χ², and thereby of the estimates.
+
+The covariance of ψ is β² A + β³ B (see `hetdask_kernels.speckles`), so that over β² it is linear in β: speckles of
+⌊1/β⌋ modes and of one more, in the right shares, stand for any contrast β exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.model.correlation import flow_wavevector
+from hetdask.model.dynamics import dynamics
+from hetdask.model.simulation import speckle_intensity
+from hetdask.passes.factors import LANE, angle_factors, series_factors
+from hetdask.passes.tiles import Series
+from hetdask_kernels import model_gram
+from hetdask_kernels.scores import model_rows, pair_sums
+
+if TYPE_CHECKING:
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+
+FIELDS: Final = 16_384
+"""Fields of one mode that are simulated for each angle: errors then come out within 2 or 3 %."""
+
+BATCHES: Final = 4
+"""Tasks in which the speckles of one angle are simulated."""
+
+LEAST_CONTRAST: Final = 0.01
+"""Speckle statistics of a lower contrast are those of Gaussian noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some speckles of one angle: contrast β, and the seed of their random numbers."""
+
+    angle: int
+    contrast: float
+    seed: tuple[int, ...]
+
+
+def score_covariance(
+    series: Series,
+    vector: Array,
+    free: tuple[int, ...],
+    contrast: Array,
+    runner: Runner,
+    *,
+    seed: int,
+    fields: int = FIELDS,
+) -> Array:
+    """Covariance (n_phi, p, p) of the score of one speckle of each angle.
+
+    Parameters
+    ----------
+    series : Series
+    vector : (14,) float64
+    free : tuple of int
+        The p parameters.
+    contrast : (n_phi,) float64
+        Contrast over offset.
+    runner : Runner
+    seed : int
+    fields : int
+        Number of simulated speckles times modes.
+    """
+    batches = [
+        _Batch(m, float(np.clip(contrast[m], LEAST_CONTRAST, 1.0)), (seed, m, k))
+        for m in range(series.n_phi)
+        for k in range(BATCHES)
+    ]
+    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, fields // BATCHES)
+    total = np.zeros((series.n_phi, len(free), len(free)))
+    for batch, moment in zip(batches, moments, strict=True):
+        total[batch.angle] += moment / BATCHES
+    return total
+
+
+def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], fields: int) -> Array:
+    """Task: mean product (p, p) of the scores of simulated speckles."""
+    few = math.floor(1.0 / batch.contrast * (1.0 + 1e-12))
+    shares = {few: few * (batch.contrast * (few + 1) - 1.0)}
+    shares[few + 1] = 1.0 - shares[few]
+    rng = np.random.default_rng(batch.seed)
+    moment = np.zeros((len(free), len(free)))
+    score = Scores(series, batch.angle, vector, free)
+    for modes, share in shares.items():
+        count = round(share * fields / modes)
+        if count > 1:
+            scores = score.simulate(count, modes, rng) * (batch.contrast * modes)
+            moment += share * np.cov(scores, rowvar=False).reshape(moment.shape)
+    return moment
+
+
+class Scores:
+    """Scores of single speckles of one angle, see the head of this module.
+
+    Parameters
+    ----------
+    series : Series
+    angle : int
+    vector : (14,) float64
+    free : tuple of int
+    """
+
+    def __init__(self, series: Series, angle: int, vector: Array, free: tuple[int, ...]) -> None:
+        one = slice(angle, angle + 1)
+        self._dynamics = dynamics(vector, series.time)
+        kappa, _ = flow_wavevector(self._dynamics.phi0, series.phi[one], series.q[one])
+        self._q, self._kappa = float(series.q[angle]), float(kappa[0])
+        shared = series_factors(dynamics(vector, series.padded_time), series.block)
+        factors = angle_factors(shared, series.phi[one], series.q[one], series.excluded[one])
+        self._keep = factors.keep[0]
+        self._model = (factors.step[0], shared.amplitude, shared.gain)
+        gram = np.empty((2 + factors.scale.shape[1],) * 2)
+        model_gram(*self._model[:2], self._keep, shared.gain, gram)
+        columns = 2 + LANE[list(free)]
+        self._project = np.zeros((gram.shape[0], len(free)))
+        self._project[columns, np.arange(len(free))] = factors.scale[0, LANE[list(free)]]
+        # What contrast and offset absorb: the part along 1 and g.
+        self._project[:2] = -np.linalg.lstsq(gram[:2, :2], gram[:2] @ self._project)[0]
+        self._rows = model_rows(*self._model[:2], self._keep, shared.gain) @ self._project
+
+    def of(self, intensity: Array, modes: int) -> Array:
+        """Scores (S, p) of speckles with intensities (S, N) of mean 1 and contrast 1/`modes`."""
+        deviation = np.zeros((intensity.shape[0], self._keep.size))
+        deviation[:, : intensity.shape[1]] = (intensity - 1.0) * self._keep[: intensity.shape[1]]
+        pairs = pair_sums(*self._model, deviation) @ self._project
+        return np.asarray(pairs - deviation @ (self._rows / modes))
+
+    def simulate(self, count: int, modes: int, rng: np.random.Generator) -> Array:
+        """Scores (count, p) of simulated speckles of `modes` modes."""
+        s = self._dynamics.fraction
+        mean = (1.0 - s) ** 2 + s**2
+        intensity = speckle_intensity(self._dynamics, self._kappa, self._q, count, modes, rng)
+        return self.of(np.ascontiguousarray(intensity.T) / mean, modes)

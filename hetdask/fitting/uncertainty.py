@@ -1,0 +1,157 @@
+"""Errors of fitted parameters: what the scatter of repeated experiments would be.
+
+Least squares with independent pixels would scatter by the inverse of the Gauss-Newton matrix H. Speckle noise is
+correlated all over the maps, so the covariance is H⁻¹ [Σ_m Cov(score_m)] H⁻¹ instead, with the scores of white noise and
+of speckles that the fitted model predicts (`hetdask.fitting.speckle_scores`), of the strengths that the residuals show
+(`hetdask.fitting.noise_model`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.fitting.identifiability import Identifiability, cautions, identify, natural_units, null_directions
+from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel
+from hetdask.fitting.objective import DataPasses
+from hetdask.fitting.refine import Refinement
+from hetdask.fitting.speckle_scores import score_covariance
+from hetdask.model.parameters import NAMES
+from hetdask.passes.normal import Projection, project
+
+if TYPE_CHECKING:
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+Kind = Literal["speckle", "iid"]
+
+UNKNOWN_NOISE: Final = (
+    "errors take pixels as independent, since the noise could not be told from the residuals: the scatter between "
+    "repeated experiments is several times larger where speckle noise counts"
+)
+AS_PREDICTED: Final = (
+    "errors hold for white and speckle noise of the strengths that the residuals show; they correlate as predicted"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uncertainty:
+    """Errors of a fit.
+
+    Attributes
+    ----------
+    kind : {"speckle", "iid"}
+    reason : str
+        Why these, and whether the residuals support them.
+    covariance, covariance_iid : (p, p) float64
+        Of the free parameters; directions without curvature are left out.
+    identifiability : Identifiability
+    cautions : tuple of str
+    """
+
+    kind: Kind
+    reason: str
+    covariance: Array
+    covariance_iid: Array
+    identifiability: Identifiability
+    cautions: tuple[str, ...]
+
+    @property
+    def stderr(self) -> Array:
+        """Standard errors (p,); NaN where the data do not determine a parameter."""
+        return self._errors(self.covariance)
+
+    @property
+    def stderr_iid(self) -> Array:
+        """The same if pixels were independent."""
+        return self._errors(self.covariance_iid)
+
+    def _errors(self, covariance: Array) -> Array:
+        errors = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
+        return np.where(self.identifiability.identified, errors, np.nan)
+
+
+def uncertainty_of(
+    passes: DataPasses, fit: Refinement, noise: NoiseModel | None, runner: Runner, *, seed: int
+) -> Uncertainty:
+    """Errors of a fit; costs one pass over the data and some thousand simulated speckles for each angle.
+
+    Parameters
+    ----------
+    passes : DataPasses
+        The data that were fitted.
+    fit : Refinement
+    noise : NoiseModel or None
+        What its residuals say about the noise; without it pixels count as independent.
+    runner : Runner
+        Where speckles are simulated.
+    seed : int
+    """
+    series, free = passes.series, tuple(NAMES.index(name) for name in fit.free)
+    result = project(passes(fit.values, free))
+    sigma = np.array([angle.residual_rms for angle in fit.angles])
+    _, _, gauss_newton = result.weighted(sigma)
+    unit = natural_units(fit.values, series)[list(free)]
+    inverse = _inverse(gauss_newton, unit)
+    if noise is None:
+        kind: Kind = "iid"
+        covariance, reason = inverse, UNKNOWN_NOISE
+    else:
+        kind = "speckle"
+        offset = result.offset + series.baseline
+        scores = score_covariance(series, fit.values, free, result.contrast / offset, runner, seed=seed)
+        middle = _gradient_covariance(result, sigma, noise, offset, scores)
+        covariance, reason = inverse @ middle @ inverse, _verdict(noise)
+    return Uncertainty(
+        kind=kind,
+        reason=reason,
+        covariance=covariance,
+        covariance_iid=inverse,
+        identifiability=identify(gauss_newton, covariance, fit.values, free, series),
+        cautions=cautions(fit.values, free, series),
+    )
+
+
+def _inverse(gauss_newton: Array, unit: Array) -> Array:
+    """Inverse without the directions that have no curvature."""
+    null = null_directions(gauss_newton, unit)
+    scaled = gauss_newton * np.outer(unit, unit)
+    kept = np.linalg.qr(null, mode="complete")[0][:, null.shape[1] :]
+    inner = kept.T @ scaled @ kept
+    size = np.sqrt(np.diagonal(inner))
+    inverse = np.linalg.inv(inner / np.outer(size, size)) / np.outer(size, size)
+    return np.asarray(kept @ inverse @ kept.T * np.outer(unit, unit))
+
+
+def _gradient_covariance(result: Projection, sigma: Array, noise: NoiseModel, offset: Array, scores: Array) -> Array:
+    """Covariance (p, p) of half the gradient of χ² at the truth."""
+    weight = sigma**-2.0
+    white = (weight * noise.sigma_white) ** 2
+    speckle = (weight * result.contrast * offset) ** 2 / noise.speckles
+    return np.asarray(
+        np.einsum("m,mkl->kl", white, result.gauss_newton) + np.einsum("m,mkl->kl", speckle, scores)
+    )
+
+
+def _verdict(noise: NoiseModel) -> str:
+    if noise.at_noise_level:
+        return AS_PREDICTED
+    excess = noise.excess
+    found = [
+        text
+        for value, text in (
+            (excess.between, "at large scales"),
+            (excess.inside, "at small scales"),
+            (excess.neighbours, "between neighbouring pixels"),
+            (excess.common, "by what the angles have in common"),
+        )
+        if value >= SIGNIFICANT
+    ]
+    return (
+        "errors are those of white and speckle noise as strong as the residuals, but the residuals differ from such noise "
+        f"{', '.join(found)} ({excess.largest:.0f} standard deviations): the data were smoothed or averaged, or the model "
+        "does not describe them; take the errors as a guess"
+    )
