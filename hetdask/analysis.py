@@ -41,6 +41,7 @@ from hetdask.fitting import (
     refine,
 )
 from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
+from hetdask.fitting.uncertainty import uncertainty_of
 from hetdask.learn.history import append, record_of
 from hetdask.passes.chi_squared import noise_levels
 from hetdask.passes.reduced import ReducedPasses
@@ -69,7 +70,7 @@ class Progress(Protocol):
     """What a long analysis tells while it runs."""
 
     def stage(self, name: str) -> None:
-        """A stage begins: "ingest", "reduce", "learn", "search", "load", "refine" or "results"."""
+        """A stage begins: "ingest", "reduce", "learn", "search", "load", "refine", "errors" or "results"."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """So many steps of the stage are done."""
@@ -342,14 +343,19 @@ def analyse(
             if best.robust:
                 lowest = refine(passes, replace(problem, start=best.values), rounds=rounds, tolerance=tolerance)
             winner, rivals = settle(passes, problem, lowest, found, rounds=rounds, tolerance=tolerance, noise=noise)
+            first = best
             if not best.robust:
                 best = winner
             elif winner is not lowest:
                 method = next(one for one in methods if one.name == best.method)
                 best = fit_with(method, passes, replace(problem, start=winner.values), rounds=rounds)
+            if best is not first:
+                facts["noise"] = noise = noise_of(reduced, best)
             facts["search"] = search_summary(found, rivals)
             if prediction is not None:
                 facts["learned"] = learned_summary(prediction, found)
+    with stages("errors"):
+        facts["uncertainty"] = uncertainty_of(passes, best, noise, runner, seed=settings.fit.seed)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds

@@ -23,6 +23,7 @@ STAGES: Final = {
     "search": "search",
     "load": "load",
     "refine": "fit",
+    "errors": "errors",
     "results": "results",
 }
 """Stages of an analysis, and what they are called here."""

@@ -17,7 +17,7 @@ from scipy.linalg import qr
 
 from hetdask.fitting.normal_problem import WEAK
 from hetdask.model.correlation import flow_wavevector
-from hetdask.model.dynamics import Dynamics, dynamics
+from hetdask.model.dynamics import dynamics
 from hetdask.model.parameters import NAMES
 from hetdask.passes.tiles import Series
 
@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 
 TAKES_PART: Final = 0.1
 """Share of the largest component of a direction from which on a parameter is named."""
+
+NEGLIGIBLE: Final = 1e-6
+"""The same below which it is left out of the direction."""
 
 NOTHING: Final = 0.02
 """Share in a direction without curvature below which a parameter counts as determined."""
@@ -62,16 +65,18 @@ class Weak:
     text : str
         In words, without a full stop.
     direction : dict of str to float
-        Change of each parameter, in its own unit, along it; the largest in natural units stands for half a mean rate,
-        half a power and so on.
+        Change of each parameter along it, in its own unit; the one that changes most, in natural units, comes first.
+    open : bool
+        Whether it has no curvature at all.
     """
 
     text: str
     direction: dict[str, float]
+    open: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Identifiability:
+class Determined:
     """What the data determine.
 
     Attributes
@@ -82,21 +87,18 @@ class Identifiability:
         Directions that are determined.
     weak : tuple of Weak
         The p - rank others.
-    null : (p, k) float64
-        Directions without any curvature, which a covariance leaves out.
     """
 
     identified: tuple[bool, ...]
     rank: int
     weak: tuple[Weak, ...]
-    null: Array
 
 
 def natural_units(vector: Array, series: Series) -> Array:
     """Error (14,) of each parameter at which nothing is known about it, in its own unit.
 
-    For the rates: half their mean over the series; where the rate is a power law, at the middle of the series. Exponents:
-    1/2. Fractions: 1/4, where they are largest. f1: a factor e over the series. phi0: 30 degrees.
+    For amplitudes and offsets of rates: half the mean rate; amplitudes count at the middle of the series. For exponents:
+    1/2. For fractions: 1/4, where they are largest. For f1: a factor e over the series. For phi0: 30 degrees.
     """
     d = dynamics(vector, series.time)
     duration = float(series.time[-1] - series.time[0])
@@ -111,7 +113,9 @@ def natural_units(vector: Array, series: Series) -> Array:
     return units
 
 
-def identify(gauss_newton: Array, covariance: Array, vector: Array, free: tuple[int, ...], series: Series) -> Identifiability:
+def identify(
+    gauss_newton: Array, covariance: Array, vector: Array, free: tuple[int, ...], series: Series
+) -> Determined:
     """Find what is determined.
 
     Parameters
@@ -128,23 +132,26 @@ def identify(gauss_newton: Array, covariance: Array, vector: Array, free: tuple[
     unit = natural_units(vector, series)[list(free)]
     null = null_directions(gauss_newton, unit)
     values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
-    weak = []
-    for direction in np.concatenate([_sparse(null), vectors[:, values > 1.0].T]):
-        strength = np.abs(direction) / np.max(np.abs(direction))
-        order = np.argsort(-strength, kind="stable")
-        part = {names[k]: float(direction[k] * unit[k]) for k in order if strength[k] >= TAKES_PART}
-        weak.append(Weak(_in_words(list(part)), part))
+    loose = vectors[:, values > 1.0].T
+    weak = [_weak(direction, unit, names, is_open=True) for direction in _sparse(null)]
+    weak += [_weak(direction, unit, names, is_open=False) for direction in loose]
     errors = np.sqrt(np.maximum(np.diagonal(covariance), 0.0)) / unit
     known = (errors <= 1.0) & (np.linalg.norm(null, axis=1) <= NOTHING)
     unknown = {name for name, is_known in zip(names, known, strict=True) if not is_known}
     # Of an exponent only its product with the amplitude is known then.
     unknown |= {exponent for amplitude, constant, exponent in SUMS if {amplitude, constant} <= unknown}
-    return Identifiability(
+    return Determined(
         identified=tuple(name not in unknown for name in names),
         rank=len(names) - len(weak),
         weak=tuple(weak),
-        null=null * unit[:, None],
     )
+
+
+def _weak(direction: Array, unit: Array, names: Sequence[str], *, is_open: bool) -> Weak:
+    strength = np.abs(direction) / np.max(np.abs(direction))
+    order = [int(k) for k in np.argsort(-strength, kind="stable") if strength[k] > NEGLIGIBLE]
+    text = _in_words([names[k] for k in order if strength[k] >= TAKES_PART])
+    return Weak(text, {names[k]: float(direction[k] * unit[k]) for k in order}, is_open)
 
 
 def null_directions(gauss_newton: Array, unit: Array) -> Array:
@@ -174,8 +181,8 @@ def _in_words(names: Sequence[str]) -> str:
     for amplitude, constant, exponent in SUMS:
         if {amplitude, constant} <= found <= {amplitude, constant, exponent, "f2"}:
             return (
-                f"only {amplitude} + {constant} and {amplitude}·{exponent} are determined: {exponent} is too close to 0 "
-                "for more"
+                f"only {amplitude} + {constant} and {amplitude}·{exponent} are determined: {exponent} is too close "
+                "to 0 for more"
             )
     if {"f0", "f2"} <= found <= {"f0", "f1", "f2"}:
         return "only f0·exp(-f1·f2) is determined"

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-FIELDS: Final = 16_384
-"""Fields of one mode that are simulated for each angle: errors then come out within 2 or 3 %."""
+SPECKLES: Final = 4096
+"""Speckles that are simulated for each angle: standard errors then come out within 2 or 3 %."""
+
+FIELDS: Final = 4 * SPECKLES
+"""Speckles of many modes are nearly Gaussian, so fewer do: no more than so many modes in all are simulated."""
 
 BATCHES: Final = 4
 """Tasks in which the speckles of one angle are simulated."""
@@ -58,7 +61,7 @@ def score_covariance(
     runner: Runner,
     *,
     seed: int,
-    fields: int = FIELDS,
+    speckles: int = SPECKLES,
 ) -> Array:
     """Covariance (n_phi, p, p) of the score of one speckle of each angle.
 
@@ -72,31 +75,31 @@ def score_covariance(
         Contrast over offset.
     runner : Runner
     seed : int
-    fields : int
-        Number of simulated speckles times modes.
+    speckles : int
+        To be simulated; fewer where the contrast is low.
     """
     batches = [
         _Batch(m, float(np.clip(contrast[m], LEAST_CONTRAST, 1.0)), (seed, m, k))
         for m in range(series.n_phi)
         for k in range(BATCHES)
     ]
-    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, fields // BATCHES)
+    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, speckles // BATCHES)
     total = np.zeros((series.n_phi, len(free), len(free)))
     for batch, moment in zip(batches, moments, strict=True):
         total[batch.angle] += moment / BATCHES
     return total
 
 
-def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], fields: int) -> Array:
+def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], speckles: int) -> Array:
     """Task: mean product (p, p) of the scores of simulated speckles."""
-    few = math.floor(1.0 / batch.contrast * (1.0 + 1e-12))
+    few = math.floor((1.0 + 1e-12) / batch.contrast)
     shares = {few: few * (batch.contrast * (few + 1) - 1.0)}
     shares[few + 1] = 1.0 - shares[few]
     rng = np.random.default_rng(batch.seed)
     moment = np.zeros((len(free), len(free)))
     score = Scores(series, batch.angle, vector, free)
     for modes, share in shares.items():
-        count = round(share * fields / modes)
+        count = round(share * min(speckles, speckles * FIELDS / SPECKLES / modes))
         if count > 1:
             scores = score.simulate(count, modes, rng) * (batch.contrast * modes)
             moment += share * np.cov(scores, rowvar=False).reshape(moment.shape)

@@ -1,8 +1,8 @@
 """Errors of fitted parameters: what the scatter of repeated experiments would be.
 
 Least squares with independent pixels would scatter by the inverse of the Gauss-Newton matrix H. Speckle noise is
-correlated all over the maps, so the covariance is H⁻¹ [Σ_m Cov(score_m)] H⁻¹ instead, with the scores of white noise and
-of speckles that the fitted model predicts (`hetdask.fitting.speckle_scores`), of the strengths that the residuals show
+correlated all over the maps, so the covariance is H⁻¹ [Σ_m Cov(score_m)] H⁻¹ instead: scores of white noise, and of
+speckles that the fitted model predicts (`hetdask.fitting.speckle_scores`), of the strengths that the residuals show
 (`hetdask.fitting.noise_model`).
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.fitting.identifiability import Identifiability, cautions, identify, natural_units, null_directions
+from hetdask.fitting.identifiability import Determined, Weak, cautions, identify, natural_units, null_directions
 from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
@@ -48,7 +48,7 @@ class Uncertainty:
         Why these, and whether the residuals support them.
     covariance, covariance_iid : (p, p) float64
         Of the free parameters; directions without curvature are left out.
-    identifiability : Identifiability
+    identifiability : Determined
     cautions : tuple of str
     """
 
@@ -56,7 +56,7 @@ class Uncertainty:
     reason: str
     covariance: Array
     covariance_iid: Array
-    identifiability: Identifiability
+    identifiability: Determined
     cautions: tuple[str, ...]
 
     @property
@@ -115,6 +115,17 @@ def uncertainty_of(
     )
 
 
+def iid_uncertainty(fit: Refinement) -> Uncertainty:
+    """Errors of a fit for independent pixels, where nothing else is known."""
+    weak = tuple(
+        Weak(f"{name} is not determined by these data", {name: 1.0}, open=True)
+        for name, identified in zip(fit.free, fit.identified, strict=True)
+        if not identified
+    )
+    determined = Determined(fit.identified, len(fit.free) - len(weak), weak)
+    return Uncertainty("iid", UNKNOWN_NOISE, fit.covariance, fit.covariance, determined, ())
+
+
 def _inverse(gauss_newton: Array, unit: Array) -> Array:
     """Inverse without the directions that have no curvature."""
     null = null_directions(gauss_newton, unit)
@@ -131,9 +142,7 @@ def _gradient_covariance(result: Projection, sigma: Array, noise: NoiseModel, of
     weight = sigma**-2.0
     white = (weight * noise.sigma_white) ** 2
     speckle = (weight * result.contrast * offset) ** 2 / noise.speckles
-    return np.asarray(
-        np.einsum("m,mkl->kl", white, result.gauss_newton) + np.einsum("m,mkl->kl", speckle, scores)
-    )
+    return np.asarray(np.einsum("m,mkl->kl", white, result.gauss_newton) + np.einsum("m,mkl->kl", speckle, scores))
 
 
 def _verdict(noise: NoiseModel) -> str:
@@ -151,7 +160,7 @@ def _verdict(noise: NoiseModel) -> str:
         if value >= SIGNIFICANT
     ]
     return (
-        "errors are those of white and speckle noise as strong as the residuals, but the residuals differ from such noise "
-        f"{', '.join(found)} ({excess.largest:.0f} standard deviations): the data were smoothed or averaged, or the model "
-        "does not describe them; take the errors as a guess"
+        "errors are those of white and speckle noise as strong as the residuals, but the residuals differ from such "
+        f"noise {', '.join(found)} ({excess.largest:.0f} standard deviations): the data were smoothed or averaged, or "
+        "the model does not describe them; take the errors as a guess"
     )

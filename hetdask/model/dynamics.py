@@ -67,6 +67,24 @@ class Dynamics:
         """Velocity (N,), Å/s; infinite at t = 0 where β is negative."""
         return _power_law(self.time, *self.vector[6:9])
 
+    def curve_gradients(self) -> dict[str, Array]:
+        """Derivatives (14, N) of `j_ref`, `j_sample`, `velocity` and `fraction`; 0 where a rate is clipped."""
+        out = {}
+        for first, name in ((0, "j_ref"), (3, "j_sample"), (6, "velocity")):
+            gradient = np.zeros((self.vector.size, self.time.size))
+            amplitude, exponent, _ = self.vector[first : first + 3]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                power = self.time**exponent
+                gradient[first] = power
+                gradient[first + 1] = np.where(self.time > 0.0, amplitude * power * np.log(self.time), np.nan)
+            gradient[first + 2] = 1.0
+            if name != "velocity":
+                gradient[:, getattr(self, name) <= 0.0] = 0.0
+            out[name] = gradient
+        out["fraction"] = np.zeros((self.vector.size, self.time.size))
+        out["fraction"][9:13] = self.fraction_gradient
+        return out
+
 
 def _power_law(time: Array, amplitude: float, exponent: float, offset: float) -> Array:
     if amplitude == 0.0:

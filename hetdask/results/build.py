@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.errors import FitError
+from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model.parameters import PARAMETERS
 from hetdask.results.result import (
     AngleResult,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
     from hetdask.fitting import AngleFit, Refinement, Region
     from hetdask.fitting.cold_start import Rival
+    from hetdask.fitting.identifiability import Determined
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.fitting.search import SearchResult
+    from hetdask.fitting.uncertainty import Uncertainty
     from hetdask.learn.model import Prediction
 
 RECORDED_PACKAGES: Final = (
@@ -106,22 +109,24 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
     stages.setdefault("refine", float(refinement.seconds))
     stages.setdefault("total", sum(stages.values()))
     tried, search = facts.get("tried", (refinement,)), facts.get("search")
+    uncertainty = facts.get("uncertainty") or iid_uncertainty(refinement)
     doubt = None if search is None or refinement.status != "converged" else _doubt(search)
     return {
         "status": refinement.status if doubt is None else "ambiguous",
         "message": doubt or refinement.message,
         "method": facts.get("method", refinement.method),
         "best_method": refinement.method,
-        "errors": "iid",
-        "parameters": _parameters(refinement),
+        "errors": uncertainty.kind,
+        "errors_note": uncertainty.reason,
+        "parameters": _parameters(refinement, uncertainty),
         "chi_squared": _number(refinement.chi_squared, "chi_squared"),
         "reduced_chi_squared": _reduced(refinement),
         "n_points": int(refinement.n_points),
         "dof": int(refinement.dof),
         "resolution": facts.get("resolution", "full"),
         "angles": _angles(refinement, store, facts.get("noise")),
-        "correlations": Correlations(names=list(refinement.free), matrix=_correlations(refinement.covariance)),
-        "identifiability": _identifiability(refinement),
+        "correlations": _correlations(refinement.free, uncertainty),
+        "identifiability": _identifiability(uncertainty.identifiability, uncertainty.cautions),
         "search": search,
         "learned": facts.get("learned"),
         "methods": {one.method: _method(one) for one in tried},
@@ -228,18 +233,17 @@ def _number(value: float, name: str) -> float:
     return number
 
 
-def _parameters(refinement: Refinement) -> dict[str, ParameterResult]:
+def _parameters(refinement: Refinement, uncertainty: Uncertainty) -> dict[str, ParameterResult]:
     column = {name: index for index, name in enumerate(refinement.free)}
-    errors = np.sqrt(np.maximum(np.diagonal(refinement.covariance), 0.0)) if column else np.empty(0)
+    errors, errors_iid = uncertainty.stderr, uncertainty.stderr_iid
     out: dict[str, ParameterResult] = {}
     for index, spec in enumerate(PARAMETERS):
         k = column.get(spec.name)
-        identified = None if k is None else bool(refinement.identified[k])
-        stderr = finite(errors[k]) if k is not None and identified else None
+        identified = None if k is None else uncertainty.identifiability.identified[k]
         out[spec.name] = ParameterResult(
             value=_number(refinement.values[index], spec.name),
-            stderr=stderr,
-            stderr_iid=stderr,
+            stderr=None if k is None else finite(errors[k]),
+            stderr_iid=None if k is None else finite(errors_iid[k]),
             unit=spec.unit,
             start=_number(refinement.start[index], f"the start of {spec.name}"),
             min=finite(refinement.lower[index]),
@@ -293,20 +297,20 @@ def _angle(fit: AngleFit, white: float, free_per_point: float) -> AngleResult:
     )
 
 
-def _correlations(covariance: NDArray[np.float64]) -> list[list[float | None]]:
+def _correlations(names: Sequence[str], uncertainty: Uncertainty) -> Correlations:
+    covariance, errors = uncertainty.covariance, uncertainty.stderr
     with np.errstate(invalid="ignore", divide="ignore"):
-        errors = np.sqrt(np.diagonal(covariance))
         matrix = covariance / np.outer(errors, errors)
-    return [[finite(entry) for entry in row] for row in matrix.tolist()]
+    return Correlations(
+        names=list(names),
+        matrix=[[finite(entry) for entry in row] for row in matrix.tolist()],
+        covariance=[[finite(entry) for entry in row] for row in covariance.tolist()],
+    )
 
 
-def _identifiability(refinement: Refinement) -> Identifiability:
-    weak = [
-        WeakDirection(text=f"{name} is not determined by these data", direction={name: 1.0})
-        for name, identified in zip(refinement.free, refinement.identified, strict=True)
-        if not identified
-    ]
-    return Identifiability(rank=len(refinement.free) - len(weak), weak=weak)
+def _identifiability(found: Determined, cautions: Sequence[str]) -> Identifiability:
+    weak = [WeakDirection(text=one.text, direction=one.direction, open=one.open) for one in found.weak]
+    return Identifiability(rank=found.rank, weak=weak, cautions=list(cautions))
 
 
 def _provenance(store: StoreFacts, cluster: Mapping[str, object]) -> dict[str, JsonValue]:

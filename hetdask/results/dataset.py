@@ -17,7 +17,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from hetdask.model.dynamics import dynamics
+from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
@@ -39,9 +39,45 @@ CUT_NAMES: Final = {
 }
 
 
+CURVES: Final = (
+    ("J_ref", "j_ref", "Å²/s", "transport rate of the reference"),
+    ("J_sample", "j_sample", "Å²/s", "transport rate of the sample"),
+    ("velocity", "velocity", "Å/s", "velocity"),
+    ("fraction", "fraction", "", "sample fraction"),
+)
+"""What follows from the parameters at every frame: name, attribute of `Dynamics`, unit, in words."""
+
+ALONG: Final = 1e-3
+"""Share of its parts by which a curve moves along an open direction, where these cancel except for rounding."""
+
+
 def frame_times(result: Result) -> Array:
     """Times of the frames, s."""
     return np.asarray(result.time_origin + result.dt * np.arange(result.n_frames))
+
+
+def curve_errors(result: Result, rates: Dynamics) -> dict[str, Array]:
+    """Standard errors (N,) of the curves in `CURVES`, by attribute of `Dynamics`.
+
+    To first order, from the full covariance: a rate may be well known where its amplitude and offset are not.
+    NaN where a direction that the data leave open moves the curve, or where there is no covariance.
+    """
+    covariance = np.array(result.correlations.covariance, dtype=np.float64)
+    columns = [NAMES.index(name) for name in result.correlations.names]
+    out = {}
+    for name, gradient in rates.curve_gradients().items():
+        if not columns:
+            out[name] = np.zeros(rates.time.size)
+            continue
+        slope = gradient[columns]
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.sqrt(np.maximum(np.einsum("kt,kl,lt->t", slope, covariance, slope), 0.0))
+        for weak in result.identifiability.weak:
+            if weak.open:
+                change = np.array([weak.direction.get(x, 0.0) for x in result.correlations.names])[:, None] * slope
+                error[np.abs(change.sum(axis=0)) > ALONG * np.abs(change).sum(axis=0)] = np.nan
+        out[name] = error
+    return out
 
 
 def _column(entries: Iterable[Any], name: str) -> Array:
@@ -86,17 +122,17 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
     ):
         variables[name] = _variable("phi", _column(angles, name), units, long_name)
     variables["n_points"] = _variable("phi", np.array([angle.n_points for angle in angles]), "", "fitted pixels")
-    for name, values, units, long_name in (
-        ("J_ref", rates.j_ref, "Å²/s", "transport rate of the reference"),
-        ("J_sample", rates.j_sample, "Å²/s", "transport rate of the sample"),
-        ("velocity", rates.velocity, "Å/s", "velocity"),
-        ("fraction", rates.fraction, "", "sample fraction"),
-    ):
-        variables[name] = _variable("time", values, units, long_name)
+    errors = curve_errors(result, rates)
+    for name, curve, units, long_name in CURVES:
+        variables[name] = _variable("time", getattr(rates, curve), units, long_name)
+        variables[f"{name}_stderr"] = _variable("time", errors[curve], units, f"standard error of the {long_name}")
     variables["quality"] = xr.Variable("phi", [angle.quality for angle in angles])
-    variables["correlation"] = _variable(
-        ("parameter", "other"), _correlations(result), "", "correlation coefficient; NaN where there is none"
-    )
+    names, correlations = result.correlations.names, result.correlations
+    for name, matrix, text in (
+        ("correlation", correlations.matrix, "correlation coefficient; NaN where there is none"),
+        ("covariance", correlations.covariance, "covariance, in the units of both parameters; NaN where there is none"),
+    ):
+        variables[name] = _variable(("parameter", "other"), _of_all(names, matrix), "", text)
     variables.update(_history(history))
     variables.update(_methods(result))
     variables.update(_optima(result))
@@ -122,6 +158,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
             "chi_squared": result.chi_squared,
             "reduced_chi_squared": float("nan") if result.reduced_chi_squared is None else result.reduced_chi_squared,
             "n_points": result.n_points,
+            "errors_note": result.errors_note,
             "dof": result.dof,
             "passes": result.passes,
             "provenance": json.dumps(result.provenance, ensure_ascii=False),
@@ -129,12 +166,12 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
     )
 
 
-def _correlations(result: Result) -> Array:
-    """Correlation coefficients of all parameters, (14, 14)."""
-    matrix = np.full((len(NAMES), len(NAMES)), np.nan)
-    place = [NAMES.index(name) for name in result.correlations.names]
-    matrix[np.ix_(place, place)] = np.array(result.correlations.matrix, dtype=np.float64).reshape(len(place), -1)
-    return matrix
+def _of_all(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Array:
+    """A matrix of the free parameters as one of all parameters, (14, 14)."""
+    full = np.full((len(NAMES), len(NAMES)), np.nan)
+    place = [NAMES.index(name) for name in names]
+    full[np.ix_(place, place)] = np.array(matrix, dtype=np.float64).reshape(len(place), -1)
+    return full
 
 
 def _methods(result: Result) -> dict[str, xr.Variable]:

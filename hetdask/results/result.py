@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from hetdask.fitting import HistoryEntry, Refinement
     from hetdask.fitting.noise_model import NoiseModel
+    from hetdask.fitting.uncertainty import Uncertainty
     from hetdask.results.build import StoreFacts
     from hetdask.results.plots import PlotKind, Width
 
@@ -53,6 +54,8 @@ class RunFacts(TypedDict, total=False):
         What the learned start did.
     noise : NoiseModel or None
         What the residuals say about the noise.
+    uncertainty : Uncertainty
+        Errors and what is determined; those of independent pixels where it is missing.
     resolution : {"full", "reduced"}
     timings : mapping of str to float
         Seconds by stage; the refinement's own time is added as "refine" where it is missing.
@@ -67,6 +70,7 @@ class RunFacts(TypedDict, total=False):
     search: SearchSummary
     learned: LearnedSummary
     noise: NoiseModel | None
+    uncertainty: Uncertainty
     resolution: Literal["full", "reduced"]
     timings: Mapping[str, float]
     memory: Memory
@@ -119,24 +123,38 @@ class AngleResult(_Part):
 
 
 class Correlations(_Part):
-    """Correlation coefficients of the free parameters."""
+    """Correlation coefficients and covariance of the free parameters, from the same noise as stderr."""
 
     names: list[str]
     matrix: list[list[float | None]] = Field(description="Null in rows and columns of unidentified parameters.")
+    covariance: list[list[float | None]] = Field(
+        description="In the units of the parameters. Directions in identifiability.weak that are open are left out."
+    )
 
 
 class WeakDirection(_Part):
     """A combination of parameters that the data leave open."""
 
     text: str
-    direction: dict[str, float] = Field(description="Component of each parameter, scaled to length 1.")
+    direction: dict[str, float] = Field(
+        description="Change of each parameter along it, in its unit; the one that changes most comes first."
+    )
+    open: bool = Field(
+        description="Whether the data say nothing at all about it; else it is only known worse than to its own size."
+    )
 
 
 class Identifiability(_Part):
     """How many combinations of the free parameters the data determine."""
 
-    rank: int
+    rank: int = Field(description="Of the free parameters, or of combinations of them.")
     weak: list[WeakDirection]
+    cautions: list[str] = Field(
+        default_factory=list, description="Aliased flow, clipped fractions and the like, in words."
+    )
+    retained_information: float | None = Field(
+        default=None, description="Share of the Fisher information that reduced data keep; null at full resolution."
+    )
 
 
 class RegionResult(_Part):
@@ -253,10 +271,13 @@ class Result(_Part):
         description="The method that gave these values: of those that converged, or of all where none did, the "
         "classical one with the lowest chi_squared, else the first robust one."
     )
-    errors: Literal["iid"] = Field(
+    errors: Literal["speckle", "iid"] = Field(
         default="iid",
-        description="Where stderr comes from. iid: pixels taken as independent, which understates the scatter of "
-        "repeated experiments several times.",
+        description="Where stderr comes from. speckle: the scatter that white and speckle noise of the measured "
+        "strengths cause. iid: pixels taken as independent, which understates the scatter of repeated experiments several times.",
+    )
+    errors_note: str = Field(
+        default="", description="Why these errors, and whether the correlation of the residuals supports them."
     )
     parameters: dict[str, ParameterResult]
     chi_squared: float = Field(description="Sum over maps and pixels above the diagonal of (residual / sigma)².")

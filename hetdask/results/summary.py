@@ -45,6 +45,11 @@ NOISE_HEADS: Final = ("expected rms", "speckles")
 
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
 
+STRONG: Final = 0.95
+"""Correlation of two parameters that a reader is told of."""
+
+SHOWN_PAIRS: Final = 4
+
 SHOWN_OPTIMA: Final = 3
 """Other optima in the table; all of them are in result.json."""
 
@@ -54,10 +59,6 @@ SHOWN_REGIONS: Final = 4
 SHOWN_ANGLES: Final = 20
 """Rows of the table of maps; of more maps an even selection is shown."""
 
-IID_NOTE: Final = (
-    "Errors take pixels as independent (iid). The scatter between repeated experiments is several times larger where "
-    "speckle noise counts."
-)
 CHI_SQUARED_NOTE: Final = (
     "Reduced chi-squared is reported, not judged: sigma holds the white noise, not the speckle noise."
 )
@@ -220,7 +221,8 @@ def concerns(result: Result) -> list[str]:
                 f"{name} ended at its {side} bound {format_number(bound)}: change parameters.{name}.{key}, "
                 f"or fix {name}."
             )
-    lines.extend(f"{weak.text}." for weak in result.identifiability.weak)
+    lines.extend(_sentence(weak.text) for weak in result.identifiability.weak)
+    lines.extend(_sentence(caution) for caution in result.identifiability.cautions)
     failed = [angle for angle in result.angles if angle.quality.startswith("failed")]
     if failed:
         angles = ", ".join(f"{angle.phi:g}°" for angle in failed[:8]) + (" …" if len(failed) > 8 else "")
@@ -252,10 +254,30 @@ def notes(result: Result) -> list[str]:
     if result.search is not None:
         lines.append(search_line(result.search))
     lines.append(CHI_SQUARED_NOTE)
-    if result.errors == "iid":
-        lines.append(IID_NOTE)
+    if result.errors_note:
+        lines.append(_sentence(result.errors_note))
+    lines.extend(_strong_correlations(result))
     lines.extend(_data_notes(result))
     return lines
+
+
+def _sentence(text: str) -> str:
+    """`text` with a capital letter, unless it begins with the name of a parameter, and a full stop."""
+    first = text.split(maxsplit=1)[0]
+    return f"{text if first in SPECS else text[:1].upper() + text[1:]}."
+
+
+def _strong_correlations(result: Result) -> Iterator[str]:
+    """Pairs of parameters that are known together better than each alone."""
+    names, matrix = result.correlations.names, result.correlations.matrix
+    pairs = [
+        (value, names[b], names[a]) for a in range(len(names)) for b in range(a) if (value := matrix[a][b]) is not None
+    ]
+    strong = sorted((pair for pair in pairs if abs(pair[0]) > STRONG), key=lambda pair: -abs(pair[0]))
+    if strong:
+        listed = ", ".join(f"{one} and {other} ({value:+.3f})" for value, one, other in strong[:SHOWN_PAIRS])
+        more = f" and {len(strong) - SHOWN_PAIRS} more" if len(strong) > SHOWN_PAIRS else ""
+        yield f"Strongly correlated: {listed}{more}; each error includes what the other leaves open."
 
 
 def _data_notes(result: Result) -> Iterator[str]:
@@ -286,7 +308,8 @@ class _ParameterTable:
         wide = options.max_width >= WIDE
         table = new_table("Parameters")
         table.add_column("parameter", no_wrap=True)
-        for name in ("value", "± error"):
+        both = wide and self.result.errors != "iid"
+        for name in ("value", "± error", "± iid") if both else ("value", "± error"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("unit", no_wrap=True)
         if wide:
@@ -297,7 +320,8 @@ class _ParameterTable:
             value, error = format_measurement(parameter.value, parameter.stderr)
             note = parameter_note(parameter)
             begin = (format_number(parameter.start), bounds_text(parameter)) if wide else ()
-            add_row(table, (name, value, error, parameter.unit, *begin, note), parameter.fixed, bool(note))
+            errors = (error, format_number(parameter.stderr_iid, 2)) if both else (error,)
+            add_row(table, (name, value, *errors, parameter.unit, *begin, note), parameter.fixed, bool(note))
         yield table
 
 
