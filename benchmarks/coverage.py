@@ -8,6 +8,7 @@ truth in 68 % of the experiments, one of 1.96 in 95 %; the same intervals from e
 beside.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse

@@ -7,7 +7,7 @@ curvature are open whatever the noise; those with a standard error above 1 are o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 
 TAKES_PART: Final = 0.1
 """Share of the largest component of a direction from which on a parameter is named."""
+
+SIGNIFICANT: Final = 2.0
+"""Standard errors by which an exponent differs from 0 at least, if it is to tell an amplitude from a constant."""
 
 NEGLIGIBLE: Final = 1e-6
 """The same below which it is left out of the direction."""
@@ -97,8 +100,8 @@ class Determined:
 def natural_units(vector: Array, series: Series) -> Array:
     """Error (14,) of each parameter at which nothing is known about it, in its own unit.
 
-    For amplitudes and offsets of rates: half the mean rate; amplitudes count at the middle of the series. For exponents:
-    1/2. For fractions: 1/4, where they are largest. For f1: a factor e over the series. For phi0: 30 degrees.
+    Amplitudes and offsets of rates: half the mean rate; amplitudes count at the middle of the series. Exponents: 1/2.
+    Fractions: 1/4, where they are largest. f1: a factor e over the series. phi0: 30 degrees.
     """
     d = dynamics(vector, series.time)
     duration = float(series.time[-1] - series.time[0])
@@ -132,19 +135,46 @@ def identify(
     unit = natural_units(vector, series)[list(free)]
     null = null_directions(gauss_newton, unit)
     values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
-    loose = vectors[:, values > 1.0].T
     weak = [_weak(direction, unit, names, is_open=True) for direction in _sparse(null)]
-    weak += [_weak(direction, unit, names, is_open=False) for direction in loose]
+    weak += [_weak(direction, unit, names, is_open=False) for direction in vectors[:, values > 1.0].T]
     errors = np.sqrt(np.maximum(np.diagonal(covariance), 0.0)) / unit
     known = (errors <= 1.0) & (np.linalg.norm(null, axis=1) <= NOTHING)
     unknown = {name for name, is_known in zip(names, known, strict=True) if not is_known}
-    # Of an exponent only its product with the amplitude is known then.
-    unknown |= {exponent for amplitude, constant, exponent in SUMS if {amplitude, constant} <= unknown}
+    for ridge in _ridges(
+        vector, dict(zip(names, errors * unit, strict=True)), unknown, dict(zip(names, unit, strict=True))
+    ):
+        unknown |= set(list(ridge.direction)[:3])
+        weak = [one for one in weak if one.open or next(iter(one.direction)) not in ridge.direction]
+        if all(one.text != ridge.text for one in weak):
+            weak.append(ridge)
     return Determined(
         identified=tuple(name not in unknown for name in names),
         rank=len(names) - len(weak),
         weak=tuple(weak),
     )
+
+
+def _ridges(vector: Array, errors: Mapping[str, float], unknown: Set[str], unit: Mapping[str, float]) -> Iterator[Weak]:
+    """Amplitudes and constants between which the exponent does not decide, since it may be 0.
+
+    To first order they may look well known anywhere along the ridge that connects them.
+    """
+    value = dict(zip(NAMES, vector.tolist(), strict=True))
+    for amplitude, constant, exponent in SUMS:
+        if {amplitude, constant, exponent} <= errors.keys() and (
+            exponent in unknown or abs(value[exponent]) < SIGNIFICANT * errors[exponent]
+        ):
+            step = unit[constant]
+            turn = -value[exponent] * step / value[amplitude] if value[amplitude] else 0.0
+            yield Weak(
+                _sum_in_words(amplitude, constant, exponent),
+                {amplitude: step, constant: -step, exponent: turn},
+                open=False,
+            )
+
+
+def _sum_in_words(amplitude: str, constant: str, exponent: str) -> str:
+    return f"only {amplitude} + {constant} and {amplitude}·{exponent} are determined: {exponent} can't be told from 0"
 
 
 def _weak(direction: Array, unit: Array, names: Sequence[str], *, is_open: bool) -> Weak:
@@ -180,10 +210,7 @@ def _in_words(names: Sequence[str]) -> str:
     found = set(names)
     for amplitude, constant, exponent in SUMS:
         if {amplitude, constant} <= found <= {amplitude, constant, exponent, "f2"}:
-            return (
-                f"only {amplitude} + {constant} and {amplitude}·{exponent} are determined: {exponent} is too close "
-                "to 0 for more"
-            )
+            return _sum_in_words(amplitude, constant, exponent)
     if {"f0", "f2"} <= found <= {"f0", "f1", "f2"}:
         return "only f0·exp(-f1·f2) is determined"
     if len(found) == 1:

@@ -70,12 +70,12 @@ def curve_errors(result: Result, rates: Dynamics) -> dict[str, Array]:
             out[name] = np.zeros(rates.time.size)
             continue
         slope = gradient[columns]
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):  # rates that diverge at t = 0
             error = np.sqrt(np.maximum(np.einsum("kt,kl,lt->t", slope, covariance, slope), 0.0))
-        for weak in result.identifiability.weak:
-            if weak.open:
-                change = np.array([weak.direction.get(x, 0.0) for x in result.correlations.names])[:, None] * slope
-                error[np.abs(change.sum(axis=0)) > ALONG * np.abs(change).sum(axis=0)] = np.nan
+            for weak in result.identifiability.weak:
+                if weak.open:
+                    change = np.array([[weak.direction.get(x, 0.0)] for x in result.correlations.names]) * slope
+                    error[np.abs(change.sum(axis=0)) > ALONG * np.abs(change).sum(axis=0)] = np.nan
         out[name] = error
     return out
 

@@ -274,7 +274,8 @@ class Result(_Part):
     errors: Literal["speckle", "iid"] = Field(
         default="iid",
         description="Where stderr comes from. speckle: the scatter that white and speckle noise of the measured "
-        "strengths cause. iid: pixels taken as independent, which understates the scatter of repeated experiments several times.",
+        "strengths cause. iid: pixels taken as independent, which understates the scatter of repeated experiments "
+        "several times.",
     )
     errors_note: str = Field(
         default="", description="Why these errors, and whether the correlation of the residuals supports them."
