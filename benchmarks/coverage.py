@@ -182,7 +182,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], count: int, path: Path)
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_ylim(0.0, 102.0)
     panels[0].set_ylabel("intervals that contain the truth (%)")
-    panels[-1].legend(fontsize=8, frameon=False, loc="center right")
+    panels[0].legend(fontsize=8, frameon=False, loc="center right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     console.print(f"drawn to {path}")
@@ -190,7 +190,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], count: int, path: Path)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--experiments", type=int, default=240, help="of each setting")
+    parser.add_argument("--experiments", type=int, default=400, help="of each setting")
     parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
     parser.add_argument("--figure", type=Path, help="draw the coverage to this file")
 

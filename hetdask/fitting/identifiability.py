@@ -7,7 +7,7 @@ curvature are open whatever the noise; those with a standard error above 1 are o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,7 +154,9 @@ def identify(
     )
 
 
-def _ridges(vector: Array, errors: Mapping[str, float], unknown: Set[str], unit: Mapping[str, float]) -> Iterator[Weak]:
+def _ridges(
+    vector: Array, errors: Mapping[str, float], unknown: Collection[str], unit: Mapping[str, float]
+) -> Iterator[Weak]:
     """Amplitudes and constants between which the exponent does not decide, since it may be 0.
 
     To first order they may look well known anywhere along the ridge that connects them.
