@@ -10,6 +10,7 @@ best contrast and offset of each angle. With speckle noise the optimum lies well
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str
         "starts": result.search.starts,
         "agreed": result.search.agreed,
         "believed": result.search.believed,
+        "rivals": [significant(one.excess) for one in result.search.optima if one.contender],
         "evaluations": result.search.evaluations,
         "search_seconds": significant(result.search.seconds),
         "seconds": significant(seconds),
@@ -148,6 +150,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--timed", type=int, default=12, help="more of 1000 frames and 5 angles, for the times")
     parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
+    parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
     parser.add_argument("--figure", type=Path, help="draw the outcomes to this file")
 
 
@@ -157,12 +160,19 @@ def main() -> None:
     before = machine()
     drawn = [draw(k) for k in range(options.first, options.first + options.experiments)]
     large = [draw(k, TIMED) for k in range(10_000, 10_000 + options.timed)]
+    kept = options.cases.read_text().splitlines() if options.cases and options.cases.exists() else []
+    known = {case["index"]: case for case in map(json.loads, kept)}
     cases = []
     with tempfile.TemporaryDirectory() as name, open_runner("local", workers=options.workers) as runner:
         cold_start(draw(0), runner, Path(name))  # what is compiled or cached at first use is not timed
         for experiment in track([*drawn, *large], description="cold starts", console=console):
-            with tempfile.TemporaryDirectory() as folder:
-                case = cold_start(experiment, runner, Path(folder))
+            case = known.get(experiment.index)
+            if case is None:
+                with tempfile.TemporaryDirectory() as folder:
+                    case = cold_start(experiment, runner, Path(folder))
+                if options.cases is not None:
+                    with options.cases.open("a") as file:
+                        file.write(json.dumps(case) + "\n")
             cases.append(case)
             if not succeeded(case):
                 console.print(f"not found: {case}")

@@ -40,7 +40,7 @@ from hetdask.fitting import (
     integrable_bounds,
     refine,
 )
-from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
+from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
 from hetdask.fitting.uncertainty import uncertainty_of
 from hetdask.learn.history import append, record_of
 from hetdask.passes.chi_squared import noise_levels
@@ -334,26 +334,27 @@ def analyse(
             on_entry=progress.evaluation,
         )
         best = best_of(tried)
-        noise = noise_of(reduced, best)
-        facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed, "noise": noise}
+        facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed}
         if found is not None:
             rounds, tolerance = settings.fit.rounds, settings.fit.tolerance
             # Optima are compared by χ², which a robust method does not minimise.
             lowest = best
             if best.robust:
                 lowest = refine(passes, replace(problem, start=best.values), rounds=rounds, tolerance=tolerance)
-            winner, rivals = settle(passes, problem, lowest, found, rounds=rounds, tolerance=tolerance, noise=noise)
-            first = best
+            winner, rivals, noise = settle(
+                passes, reduced, problem, lowest, found, runner, rounds=rounds, tolerance=tolerance
+            )
             if not best.robust:
                 best = winner
             elif winner is not lowest:
                 method = next(one for one in methods if one.name == best.method)
                 best = fit_with(method, passes, replace(problem, start=winner.values), rounds=rounds)
-            if best is not first:
-                facts["noise"] = noise = noise_of(reduced, best)
             facts["search"] = search_summary(found, rivals)
             if prediction is not None:
                 facts["learned"] = learned_summary(prediction, found)
+        else:
+            noise = noise_near(reduced, problem, best)
+        facts["noise"] = noise
     with stages("errors"):
         facts["uncertainty"] = uncertainty_of(passes, best, noise, runner, seed=settings.fit.seed)
     seconds = {**(timings or {}), **stages.seconds}

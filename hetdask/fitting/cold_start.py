@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from hetdask.data.reduction import choose_level, reduce_store
 from hetdask.errors import FitError
 from hetdask.fitting.coordinates import Coordinates, make_coordinates
-from hetdask.fitting.noise_model import NoiseModel, estimate_noise
+from hetdask.fitting.likely import Likely, most_likely
+from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, refine
-from hetdask.fitting.search import SearchResult, search
-from hetdask.model.parameters import NAMES
+from hetdask.fitting.search import SearchResult, Verdict, search
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes, series_of
+from hetdask_cluster.runner import InlineRunner
 
 if TYPE_CHECKING:
     from hetdask.data.store import Store
@@ -32,11 +33,9 @@ MOST_BLOCKS: Final = 15_000
 CLOSE: Final = 0.05
 """Optima whose χ² on reduced data is within so much of the best one are fitted at full resolution too."""
 
-DECISIVE: Final = 25.0
-"""Difference of χ², in units of its variance per degree of freedom, that decides between two optima: 5 sigma."""
-
-APART: Final = 1.0
-"""Standard errors (of independent pixels) by which some parameter must differ for two fits not to be the same."""
+DECISIVE: Final = 9.0
+"""Difference of χ² in units of its variance per degree of freedom, or of twice the log-likelihood, that decides
+between two optima: 3 sigma, or odds of 90."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,45 +90,65 @@ def find_start(
         if on_round is not None:
             on_round(number, most, f"rounds of starts, χ² = {chi_squared:.6g}")
 
-    def believable(vector: Array) -> bool:
-        return estimate_noise(passes, vector, problem.free).at_noise_level
+    coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
 
-    return search(passes, problem, seed=seed, runner=runner, believable=believable, given=given, on_round=tell)
+    def judge(position: Array) -> Verdict:
+        likely = most_likely(passes, coordinates, position, until_noise=True)
+        return Verdict(likely.noise.at_noise_level, likely.position)
+
+    return search(passes, problem, seed=seed, runner=runner, judge=judge, given=given, on_round=tell)
 
 
-def noise_of(passes: ReducedPasses, fit: Refinement) -> NoiseModel | None:
-    """Noise that the residuals of a fit show; None where it failed or there are too few data to tell."""
-    if not all(angle.contrast > 0.0 for angle in fit.angles):
-        return None
+def noise_near(passes: ReducedPasses, problem: Problem, fit: Refinement) -> NoiseModel | None:
+    """Noise that the residuals show at the most likely parameters near a fit; None where that can't be told."""
+    likely = _likely_near(passes, problem, [fit], InlineRunner())
+    return likely[0].noise if likely else None
+
+
+def _likely_near(passes: ReducedPasses, problem: Problem, fits: Sequence[Refinement], runner: Runner) -> list[Likely]:
+    """Most likely parameters near each fit; none at all where one failed or there are too few data to tell."""
+    coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
+    if not coordinates.names or not all(angle.contrast > 0.0 for fit in fits for angle in fit.angles):
+        return []
     try:
-        return estimate_noise(passes, fit.values, tuple(NAMES.index(name) for name in fit.free))
+        return runner.map(_climb, [coordinates.encode(fit.values) for fit in fits], passes, coordinates)
     except FitError:
-        return None
+        return []
+
+
+def _climb(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> Likely:
+    """Task: climb from one fit."""
+    return most_likely(passes, coordinates, position)
 
 
 def settle(
     passes: Passes,
+    reduced: ReducedPasses,
     problem: Problem,
     best: Refinement,
     found: SearchResult,
+    runner: Runner,
     *,
     rounds: int,
     tolerance: float,
-    noise: NoiseModel | None = None,
-) -> tuple[Refinement, tuple[Rival, ...]]:
-    """Fit the other optima of a search that come close, and compare them at full resolution.
+) -> tuple[Refinement, tuple[Rival, ...], NoiseModel | None]:
+    """Fit the other optima of a search that come close, and compare them with the best.
+
+    Another optimum is a rival if the most likely parameters near it are others than those near the best one. Data
+    decide against a rival by χ² at full resolution or by the likelihood of its residuals.
 
     Parameters
     ----------
     passes : Passes
+    reduced : ReducedPasses
+        The same data.
     problem : Problem
     best : Refinement
         The fit from the best optimum of the search.
     found : SearchResult
+    runner : Runner
     rounds, tolerance
         As in `refine`.
-    noise : NoiseModel, optional
-        Says by how much χ² scatters; by default as for white noise.
 
     Returns
     -------
@@ -137,13 +156,9 @@ def settle(
         The given one, or another that turned out better.
     rivals : tuple of Rival
         The distinct others, best first.
+    noise : NoiseModel or None
+        What the residuals near the best one say; None where that can't be told.
     """
-    effective_points = float(passes.n_points)
-    if noise is not None:
-        # The variance of χ² of n independent pixels is 2n.
-        squares, spread = noise.expected_rms**2, 2.0 * noise.expected_rms * noise.expected_spread
-        weight = squares**-1.0
-        effective_points = 2.0 * float(weight @ squares) ** 2 / float((weight * spread) @ (weight * spread))
     fits = [best]
     for optimum in found.optima[1:]:
         if optimum.chi_squared > (1.0 + CLOSE) * found.best.chi_squared:
@@ -152,20 +167,31 @@ def settle(
         fits.append(refine(passes, start, rounds=rounds, tolerance=tolerance))
     fits = [one for one in fits if one.status == "converged"] or [best]
     weight = np.array([angle.residual_rms for angle in best.angles]) ** -2.0
-    values = [float(weight @ [angle.sum_squares for angle in one.angles]) for one in fits]
-    order = np.argsort(values, kind="stable")
-    coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
-    winner, rivals = fits[int(order[0])], list[Rival]()
-    for k in order[1:]:
-        if all(_distinct(coordinates, fits[k], one) for one in (winner, *(rival.refinement for rival in rivals))):
-            excess = values[k] / values[order[0]] - 1.0
-            rivals.append(Rival(fits[k], excess, excess * effective_points <= DECISIVE))
-    return winner, tuple(rivals)
+
+    def level(fit: Refinement) -> float:
+        return float(weight @ [angle.sum_squares for angle in fit.angles])
+
+    fits.sort(key=level)
+    winner = fits[0]
+    likely = _likely_near(reduced, problem, fits, runner)
+    if not likely:
+        return winner, (), None
+    points = _effective_points(likely[0].noise, passes.n_points)
+    rivals, seen = list[Rival](), [likely[0]]
+    for fit, there in zip(fits[1:], likely[1:], strict=True):
+        if not any(one.same(there) for one in seen):
+            seen.append(there)
+            excess = level(fit) / level(winner) - 1.0
+            behind = likely[0].noise.log_likelihood - there.noise.log_likelihood
+            undecided = abs(2.0 * behind) <= DECISIVE and excess * points <= DECISIVE
+            rivals.append(Rival(fit, excess, undecided or 2.0 * behind < -DECISIVE))
+    return winner, tuple(rivals), likely[0].noise
 
 
-def _distinct(coordinates: Coordinates, one: Refinement, other: Refinement) -> bool:
-    """Whether two fits differ by more than their errors in a parameter that both determine."""
-    step = coordinates.canonical(one.values) - coordinates.canonical(other.values)
-    errors = np.sqrt(np.diagonal(one.covariance) + np.diagonal(other.covariance))
-    free = list(coordinates.problem.free)
-    return bool(np.any(np.abs(step[free]) > APART * np.where(np.isfinite(errors), errors, np.inf)))
+def _effective_points(noise: NoiseModel, n_points: int) -> float:
+    """Independent pixels with which χ² would scatter as much as it does; the variance of χ² of n of them is 2n."""
+    if not noise.sees_speckles:
+        return float(n_points)
+    squares, spread = noise.expected_rms**2, 2.0 * noise.expected_rms * noise.expected_spread
+    weight = squares**-1.0
+    return 2.0 * float(weight @ squares) ** 2 / float((weight * spread) @ (weight * spread))

@@ -140,39 +140,11 @@ def _sample(n_frames: int) -> tuple[Indices, Array]:
     return (pair[apart, :, None] + np.arange(4)).reshape(-1, 8), ndtri(points[apart, 2])
 
 
-def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> tuple[list[Evidence], Array]:
-    """Evidence of every angle for the model at `vector` (14,) with the parameters `free` fitted.
-
-    Also normal deviates (S,) that go with the sample pixels.
-
-    Raises
-    ------
-    FitError
-        If there are fewer blocks than parameters.
-    """
-    series = passes.series
-    reduced = passes.reduced
-    reduced = reduced.coarsen(_level(series.time.size, FINE_NODES, reduced.level))
-    passes = ReducedPasses(series, reduced)
-    partition = _Partition.of(reduced.blocks)
-    means, slopes = passes.model_means(vector), passes.model_slopes(vector, free)
-    d = dynamics(vector, series.time)
-    kappa, _ = flow_wavevector(d.phi0, series.phi, series.q)
-    frames, deviates = _sample(series.time.size)
-    angles = []
-    for m in range(series.n_phi):
-        fields = Fields.of(d, float(series.q[m]), float(kappa[m]))
-        keep = (~series.excluded[m]).astype(np.float64)
-        nodes = fields.between_nodes(keep, partition.size, partition.levels)
-        angles.append(_Angle.of(reduced, m, partition, means[m], slopes[m], nodes, fields.between_frames(frames)))
-    return [angle.evidence(absorbed) for angle, absorbed in zip(angles, _absorbed(angles), strict=True)], deviates
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Angle:
+class AngleBlocks:
     """Larger blocks of one angle, weighted with the root of their pixels: what `Evidence` follows from.
 
-    `residual` (n,), `scaling` (n, 2) with offset and contrast, `slopes` (n, p), speckle covariance (n, n).
+    `residual` (n,), `scaling` (n, 2) with offset and contrast, `slopes` (n, p) of the model, speckle covariance (n, n).
     """
 
     held: NDArray[np.bool_]
@@ -194,7 +166,8 @@ class _Angle:
         slopes: Array,
         nodes: Coherence,
         local: Coherence,
-    ) -> _Angle:
+    ) -> AngleBlocks:
+        """Blocks of angle `m`, from block means and derivatives of the model and the coherence that it predicts."""
         weight = reduced.count[m]
         root = np.sqrt(weight)
         design = np.stack([root, root * means], axis=1)
@@ -258,7 +231,45 @@ class _Angle:
         )
 
 
-def _absorbed(angles: list[_Angle]) -> Array:
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """The blocks of all angles, and normal deviates (S,) that go with the sample pixels."""
+
+    angles: list[AngleBlocks]
+    deviates: Array
+
+    def evidence(self) -> list[Evidence]:
+        """Evidence of every angle."""
+        return [angle.evidence(absorbed) for angle, absorbed in zip(self.angles, _absorbed(self.angles), strict=True)]
+
+
+def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathered:
+    """Blocks of every angle for the model at `vector` (14,) with the parameters `free` fitted.
+
+    Raises
+    ------
+    FitError
+        If there are fewer blocks than parameters.
+    """
+    series = passes.series
+    reduced = passes.reduced
+    reduced = reduced.coarsen(_level(series.time.size, FINE_NODES, reduced.level))
+    passes = ReducedPasses(series, reduced)
+    partition = _Partition.of(reduced.blocks)
+    means, slopes = passes.model_means(vector), passes.model_slopes(vector, free)
+    d = dynamics(vector, series.time)
+    kappa, _ = flow_wavevector(d.phi0, series.phi, series.q)
+    frames, deviates = _sample(series.time.size)
+    angles = []
+    for m in range(series.n_phi):
+        fields = Fields.of(d, float(series.q[m]), float(kappa[m]))
+        keep = (~series.excluded[m]).astype(np.float64)
+        nodes = fields.between_nodes(keep, partition.size, partition.levels)
+        angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, fields.between_frames(frames)))
+    return Gathered(angles, deviates)
+
+
+def _absorbed(angles: list[AngleBlocks]) -> Array:
     """Speckle variance (n_phi,) that a joint least-squares fit of scalings and parameters takes out of each map."""
     remaining, tangents, spreads = [], [], []
     for angle in angles:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.data.noise import robust_scatter
-from hetdask.fitting.noise_evidence import Evidence, gather
+from hetdask.fitting.noise_evidence import Evidence, Gathered, gather
 from hetdask.passes.reduced import ReducedPasses
 
 Array = NDArray[np.float64]
@@ -127,6 +127,11 @@ class NoiseModel:
     excess: Excess
 
     @property
+    def sees_speckles(self) -> bool:
+        """Whether there is speckle noise at any angle."""
+        return bool(np.any(np.isfinite(self.speckles_range[:, 1])))
+
+    @property
     def at_noise_level(self) -> bool:
         """Whether the residuals are no more than noise."""
         return self.excess.largest < SIGNIFICANT
@@ -149,15 +154,19 @@ def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) 
     FitError
         If there are fewer blocks of data than parameters.
     """
-    angles, deviates = gather(passes, vector, free)
-    q = passes.series.q
+    return noise_in(gather(passes, vector, free), passes.series.q, len(free))
+
+
+def noise_in(gathered: Gathered, q: Array, n_free: int) -> NoiseModel:
+    """Estimate the noise from blocks of residuals of maps with wavevectors `q` (n_phi,), after a fit of `n_free`."""
+    angles = gathered.evidence()
     group = np.unique(np.round(np.log(q / np.median(q)) / SAME_Q), return_inverse=True)[1].ravel()
-    estimate = _Estimate(angles, deviates, group)
+    estimate = _Estimate(angles, gathered.deviates, group)
     white, share = estimate.white, estimate.share
     white_error, share_error = estimate.errors()
     variances = estimate.variances()
     low, high = share + 2.0 * share_error, np.maximum(share - 2.0 * share_error, 0.0)
-    expected, spread = _expected(estimate, white_error, share_error, len(free))
+    expected, spread = _expected(estimate, white_error, share_error, n_free)
     with np.errstate(divide="ignore"):
         return NoiseModel(
             sigma_white=np.sqrt(white),

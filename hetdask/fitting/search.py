@@ -22,15 +22,12 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from hetdask.errors import ConfigError
-from hetdask.fitting.coordinates import F0, FLOW, PHI0, Coordinates, make_coordinates
-from hetdask.fitting.normal_problem import WEAK, scaled_eigen, small_problem
-from hetdask.fitting.objective import DataPasses
+from hetdask.fitting.coordinates import Coordinates, make_coordinates
+from hetdask.fitting.motion import Motion
+from hetdask.fitting.normal_problem import small_problem
 from hetdask.fitting.problem import Problem
-from hetdask.model.dynamics import dynamics
-from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
-from hetdask.passes.tiles import Series
 from hetdask_cluster.runner import InlineRunner
 
 if TYPE_CHECKING:
@@ -61,14 +58,8 @@ AGREED: Final = 3
 KEPT: Final = 6
 """Distinct optima that are remembered."""
 
-THIRDS: Final = 4
-"""Times, evenly spread, at and between which the curves of two optima are compared."""
-
-APART: Final = 4.0
-"""Standard errors by which the curves of distinct optima differ somewhere, at least."""
-
-ALIKE: Final = 0.02
-"""Curves that differ by less, absolutely and relatively, are the same whatever their errors."""
+SAME_LEVEL: Final = 1e-4
+"""Relative fall of χ² within an optimum that does not change the verdict on it."""
 
 POLISH: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 60}
 FINISH: Final = {"ftol": 1e-8, "xtol": 1e-7, "gtol": 1e-10, "max_nfev": 100}
@@ -97,28 +88,28 @@ class Optimum:
         In units of the white noise.
     reached : int
         Starts that ended here.
-    curves, errors : (m,) float64
-        Decays, fringes along both axes and sample fraction over the series, see `_curves`, and their standard errors.
+    motion : Motion
+        What it means, as far as the data tell.
     """
 
     vector: Array
     position: Array
     chi_squared: float
     reached: int
-    curves: Array
-    errors: Array
+    motion: Motion
 
     def same(self, other: Optimum) -> bool:
         """Whether both describe the same motion, as far as data tell."""
-        errors = self.errors if self.chi_squared <= other.chi_squared else other.errors
-        size = np.maximum(np.abs(self.curves), np.abs(other.curves))
-        limit = APART * errors + ALIKE * (1.0 + size)
-        difference = np.abs(self.curves - other.curves)
-        # The flow is known up to its sign.
-        turned = np.abs(self.curves[FLOW_CURVES] + other.curves[FLOW_CURVES])
-        if np.all(turned <= limit[FLOW_CURVES]):
-            difference[FLOW_CURVES] = turned
-        return bool(np.all(difference <= limit))
+        better, worse = (self, other) if self.chi_squared <= other.chi_squared else (other, self)
+        return better.motion.same(worse.motion)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """Whether an optimum is believed, and coordinates (n,) that its judge came to, which may lead to a better one."""
+
+    believed: bool
+    position: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,9 +228,8 @@ def search(
     problem: Problem,
     *,
     seed: int,
-    full: DataPasses | None = None,
     runner: Runner | None = None,
-    believable: Callable[[Array], bool] | None = None,
+    judge: Callable[[Array], Verdict] | None = None,
     given: Array | None = None,
     max_rounds: int = MAX_ROUNDS,
     on_round: Callable[[int, int, float], None] | None = None,
@@ -253,13 +243,10 @@ def search(
     problem : Problem
         Its start values serve for fixed parameters only.
     seed : int
-    full : DataPasses, optional
-        The same data at full resolution: puts the optima found into order. Block means alone do not show fringes that
-        are finer than the blocks.
     runner : Runner, optional
         Where starts run; default in this process.
-    believable : callable, optional
-        Whether the residuals at a parameter vector (14,) are at the noise level. Without it no search ends early.
+    judge : callable, optional
+        Says of the coordinates (n,) of an optimum whether to believe it. Without it no search ends early.
     given : (k, 14) float64, optional
         Parameter vectors that starts of the first round look at, instead of random points.
     max_rounds : int
@@ -290,25 +277,25 @@ def search(
         else:
             found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
         starts += len(found)
-        evaluations += sum(x.evaluations for x in found)
         pool.add(found)
+        evaluations += sum(x.evaluations for x in found)
+        done = judge is not None and pool.agreed and _believed(pool, judge) and pool.agreed
         if on_round is not None:
             on_round(number + 1, max_rounds, pool.optima[0].chi_squared)
-        if pool.optima[0].reached >= AGREED and believable is not None and believable(pool.optima[0].vector):
+        if done:
             break
     finished = runner.map(_finish, [x.position for x in pool.optima], passes, coordinates)
     final = _Pool(passes, coordinates)
     final.add(finished, [x.reached for x in pool.optima])
-    optima = final.optima if full is None else _in_order(final.optima, full, problem)
-    evaluations += sum(x.evaluations for x in finished)
+    believed = None if judge is None else _believed(final, judge)
     return SearchResult(
-        optima=tuple(optima),
+        optima=tuple(final.optima),
         starts=starts,
-        believed=None if believable is None else believable(optima[0].vector),
+        believed=believed,
         level=passes.reduced.level,
-        evaluations=evaluations,
+        evaluations=evaluations + sum(x.evaluations for x in finished),
         seconds=time.perf_counter() - began,
-        given=_became(first, starts, optima[0], pool) if first else None,
+        given=_became(first, starts, final.optima[0], pool) if first else None,
     )
 
 
@@ -331,10 +318,15 @@ def _became(first: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) ->
     )
 
 
-def _in_order(optima: Sequence[Optimum], full: DataPasses, problem: Problem) -> list[Optimum]:
-    """Optima with their χ² at full resolution, best first."""
-    values = [float(problem.sigma**-2.0 @ project(full(x.vector, ())).sum_squares) for x in optima]
-    return sorted(map(lambda x, value: replace(x, chi_squared=value), optima, values), key=lambda x: x.chi_squared)
+def _believed(pool: _Pool, judge: Callable[[Array], Verdict]) -> bool:
+    """Whether to believe the best optimum of a pool, after those that judging it has led to have joined the pool."""
+    while not pool.is_judged():
+        best = pool.optima[0]
+        verdict = judge(best.position)
+        pool.judged = best, verdict.believed
+        if not np.array_equal(verdict.position, best.position):
+            pool.follow(verdict.position)
+    return pool.judged is not None and pool.judged[1]
 
 
 def _coarse(passes: ReducedPasses) -> ReducedPasses:
@@ -428,7 +420,8 @@ class _Pool:
 
     def __init__(self, passes: ReducedPasses, coordinates: Coordinates) -> None:
         self.optima: list[Optimum] = []
-        self._series = passes.series
+        self.judged: tuple[Optimum, bool] | None = None
+        self._passes = passes
         self._n_points = int(np.count_nonzero(passes.reduced.count))
         self._coordinates = coordinates
 
@@ -437,6 +430,23 @@ class _Pool:
         for x, count in zip(found, reached or [1] * len(found), strict=True):
             self._add(self.optimum(x, count))
         self.optima = sorted(self.optima, key=lambda x: x.chi_squared)[:KEPT]
+
+    @property
+    def agreed(self) -> bool:
+        """Whether enough starts have reached the best optimum."""
+        return self.optima[0].reached >= AGREED
+
+    def follow(self, position: Array) -> None:
+        """Take in the optimum that is reached from the coordinates `position` (n,); it is no start of its own."""
+        target = _Target(self._passes, self._coordinates)
+        self.add([_polish(target, position, self._coordinates, FINISH)], [0])
+
+    def is_judged(self) -> bool:
+        """Whether the best optimum has been judged, or one so near that it would be judged the same."""
+        if self.judged is None:
+            return False
+        best, judged = self.optima[0], self.judged[0]
+        return best.same(judged) and best.chi_squared > (1.0 - SAME_LEVEL) * judged.chi_squared
 
     def _add(self, new: Optimum) -> None:
         for k, old in enumerate(self.optima):
@@ -448,50 +458,12 @@ class _Pool:
 
     def optimum(self, found: _Found, reached: int = 1) -> Optimum:
         """Where a start ended as an optimum."""
-        vector, slope = self._coordinates.linearise(found.position)
-        curves, curves_slope = _curves(vector, self._series)
-        scale, values, vectors = scaled_eigen(found.hessian)
-        # Along directions without curvature the errors are as good as infinite.
-        spread = vectors / np.sqrt(np.maximum(values, WEAK))
-        errors = np.linalg.norm(curves_slope @ slope @ (spread / scale[:, None]), axis=1)
-        vector = self._coordinates.canonical(vector)
+        vector = self._coordinates.canonical(self._coordinates.decode(found.position))
+        information = found.hessian * (self._n_points / found.chi_squared)
         return Optimum(
             vector=vector,
             position=self._coordinates.encode(vector),
             chi_squared=found.chi_squared,
             reached=reached,
-            curves=curves,
-            errors=errors * np.sqrt(found.chi_squared / self._n_points),
+            motion=Motion.of(self._coordinates, found.position, information, self._passes.series),
         )
-
-
-FLOW_CURVES: Final = slice(2 * (THIRDS - 1), 4 * (THIRDS - 1))
-"""Where the flow is in `_curves`."""
-
-
-def _curves(vector: Array, series: Series) -> tuple[Array, Array]:
-    """What a parameter vector means over the series, and its derivatives, (m,) and (m, 14).
-
-    Decays q²ΔC of both components between `THIRDS` times, the displacement between them in fringes along both axes,
-    and the sample fraction at them.
-    """
-    q = float(np.sqrt(np.mean(series.q**2)))
-    d = dynamics(vector, np.linspace(series.time[0], series.time[-1], THIRDS))
-    angle, turns = np.deg2rad(d.phi0), q / (2.0 * np.pi)
-    parts: list[Array] = []
-    slopes: list[Array] = []
-
-    def enter(values: Array, derivatives: Array, first: int) -> Array:
-        rows = np.zeros((values.size, len(NAMES)))
-        rows[:, first : first + len(derivatives)] = derivatives.T
-        parts.append(values)
-        slopes.append(rows)
-        return rows
-
-    enter(q * q * np.diff(d.c_ref), q * q * np.diff(d.c_ref_gradient), 0)
-    enter(q * q * np.diff(d.c_sample), q * q * np.diff(d.c_sample_gradient), 3)
-    moved, moved_slope = turns * np.diff(d.displacement), turns * np.diff(d.displacement_gradient)
-    for along, across in ((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))):
-        enter(along * moved, along * moved_slope, FLOW)[:, PHI0] = across * moved * np.deg2rad(1.0)
-    enter(d.fraction, d.fraction_gradient, F0)
-    return np.concatenate(parts), np.concatenate(slopes)

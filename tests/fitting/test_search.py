@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from hetdask.data.reduction import reduce_maps
 from hetdask.errors import ConfigError
+from hetdask.fitting.coordinates import make_coordinates
 from hetdask.fitting.problem import Problem, integrable_bounds
 from hetdask.fitting.refine import refine
-from hetdask.fitting.search import STARTS, SearchResult, search
+from hetdask.fitting.search import STARTS, SearchResult, Verdict, search
 from hetdask.model import NAMES, PARAMETERS, as_vector, simulate_gaussian
 from hetdask.passes import project
 from hetdask.passes.reduced import ReducedPasses
@@ -67,11 +68,14 @@ def three_angles() -> ReducedPasses:
 @pytest.fixture(scope="module")
 def found(three_angles: ReducedPasses) -> SearchResult:
     truth = chi_squared(three_angles, TRUTH)
+    coordinates = make_coordinates(problem(3), TIME, Q)
     return search(
         three_angles,
         problem(3),
         seed=1,
-        believable=lambda vector: chi_squared(three_angles, vector) < 1.01 * truth,
+        judge=lambda position: Verdict(
+            chi_squared(three_angles, coordinates.decode(position)) < 1.01 * truth, position
+        ),
     )
 
 
@@ -95,7 +99,7 @@ def test_a_search_ends_when_starts_agree_on_residuals_at_the_noise_level(found: 
 
 
 def test_agreement_alone_does_not_end_a_search(three_angles: ReducedPasses) -> None:
-    result = search(three_angles, problem(3), seed=1, believable=lambda _: False, max_rounds=2)
+    result = search(three_angles, problem(3), seed=1, judge=lambda position: Verdict(False, position), max_rounds=2)
     assert result.starts == 2 * STARTS
     assert result.believed is False
 

@@ -1,0 +1,141 @@
+"""The most likely parameters near an optimum of least squares.
+
+Where components are slow, speckle noise is correlated over whole maps, and least squares follows it: its residuals at
+the optimum are then no longer what the model predicts for the noise, although nothing better is to be found. The most
+likely parameters, those of generalised least squares with the covariance of `hetdask.fitting.noise_model`, lie nearby;
+there the residuals of a right optimum are noise. Those of a wrong one are not, or the way leads to a better one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.optimize import lsq_linear
+
+from hetdask.fitting.coordinates import Coordinates
+from hetdask.fitting.motion import Motion
+from hetdask.fitting.noise_evidence import Gathered, gather
+from hetdask.fitting.noise_model import NoiseModel, noise_in
+from hetdask.fitting.normal_problem import small_problem
+from hetdask.passes.reduced import ReducedPasses
+
+Array = NDArray[np.float64]
+
+STEPS: Final = 8
+"""Gauss-Newton steps at most, each with the covariance of the point before it."""
+
+SHORTER: Final = (1.0, 1.0 / 3.0, 1.0 / 9.0, 1.0 / 27.0)
+"""Parts of a step that are tried until the likelihood rises."""
+
+LONGEST: Final = 1.0
+"""Change of any coordinate in one step, at most."""
+
+RISE: Final = 0.5
+"""Log-likelihood that a step must gain to be followed by another."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likely:
+    """A point of high likelihood.
+
+    Attributes
+    ----------
+    position : (n,) float64
+        Its coordinates.
+    noise : NoiseModel
+        What the residuals there say about the noise.
+    motion : Motion
+        What it means, as far as the residuals tell.
+    """
+
+    position: Array
+    noise: NoiseModel
+    motion: Motion
+
+    def same(self, other: Likely) -> bool:
+        """Whether both describe the same motion within the larger errors."""
+        return self.motion.same(other.motion) or other.motion.same(self.motion)
+
+
+def most_likely(
+    passes: ReducedPasses, coordinates: Coordinates, position: Array, *, until_noise: bool = False
+) -> Likely:
+    """Climb from an optimum of least squares to the most likely parameters near it.
+
+    Without speckle noise the optimum is that already.
+
+    Parameters
+    ----------
+    passes : ReducedPasses
+        Any level of the ladder that the noise can be estimated from.
+    coordinates : Coordinates
+    position : (n,) float64
+        Coordinates of the optimum.
+    until_noise : bool
+        Stop as soon as the residuals are at the noise level.
+
+    Raises
+    ------
+    FitError
+        If there are fewer blocks of data than parameters.
+    """
+    free, q = coordinates.problem.free, passes.series.q
+
+    def look(x: Array) -> tuple[Gathered, NoiseModel]:
+        gathered = gather(passes, coordinates.decode(x), free)
+        return gathered, noise_in(gathered, q, len(free))
+
+    def canonical(x: Array) -> Array:
+        return coordinates.encode(coordinates.canonical(coordinates.decode(x)))
+
+    position = canonical(position)
+    gathered, noise = look(position)
+    residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
+    for _ in range(STEPS):
+        if not noise.sees_speckles or (until_noise and noise.at_noise_level):
+            break
+        low = np.clip(coordinates.lower - position, -LONGEST, -1e-9)
+        high = np.clip(coordinates.upper - position, 1e-9, LONGEST)
+        turning = np.array([name == "direction" for name in coordinates.names])
+        low[turning], high[turning] = -LONGEST, LONGEST
+        step = lsq_linear(jacobian, -residual, bounds=(low, high), method="bvls").x
+        for part in SHORTER:
+            ahead = position + part * step
+            gathered, there = look(ahead)
+            if (rise := there.log_likelihood - noise.log_likelihood) > 0.0:
+                break
+        else:
+            break
+        position, noise = ahead, there
+        residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
+        if rise < RISE:
+            break
+    if not np.allclose(shown := canonical(position), position, rtol=1e-9, atol=1e-9):
+        position = shown
+        information = _linearised(look(position)[0], noise, coordinates, position)[2]
+    return Likely(position, noise, Motion.of(coordinates, position, information, passes.series))
+
+
+def _linearised(
+    gathered: Gathered, noise: NoiseModel, coordinates: Coordinates, position: Array
+) -> tuple[Array, Array, Array]:
+    """Residuals (n + 1,), Jacobian (n + 1, n) and Fisher information (n, n), all in units of the noise."""
+    _, slope = coordinates.linearise(position)
+    slope = slope[list(coordinates.problem.free)]
+    squares, gradient, information = 0.0, np.zeros(position.size), np.zeros((position.size,) * 2)
+    for m, angle in enumerate(gathered.angles):
+        covariance = angle.covariance / noise.speckles[m]
+        covariance[np.diag_indices_from(covariance)] += noise.sigma_white[m] ** 2
+        columns = np.column_stack([angle.scaling, angle.rest["contrast"] * (angle.slopes @ slope), angle.residual])
+        whitened = solve_triangular(np.linalg.cholesky(covariance), columns, lower=True, check_finite=False)
+        basis = np.linalg.qr(whitened[:, :2])[0]
+        whitened = whitened[:, 2:] - basis @ (basis.T @ whitened[:, 2:])
+        jacobian, residual = whitened[:, :-1], whitened[:, -1]
+        squares += float(residual @ residual)
+        gradient -= jacobian.T @ residual
+        information += jacobian.T @ jacobian
+    return *small_problem(squares, gradient, information), information
