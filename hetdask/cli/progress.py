@@ -25,6 +25,7 @@ STAGES: Final = {
     "refine": "fit",
     "errors": "errors",
     "results": "results",
+    "report": "report",
 }
 """Stages of an analysis, and what they are called here."""
 
