@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hetdask.cli.options import compute_overrides, fit_options
+from hetdask.cli.options import compute_overrides, fit_options, plot_options
+from hetdask.cli.plot import plot_data, take_request
 
 if TYPE_CHECKING:
     from hetdask.cli.progress import LiveProgress, PlainProgress
@@ -23,16 +24,35 @@ INTERRUPTED: Final = 130
 @click.command("fit")
 @click.argument("config", type=click.Path())
 @fit_options
+@plot_options
 def command(config: str, **options: Any) -> int:
     """Fit the data that CONFIG names, at full resolution.
 
     CONFIG is YAML or JSON (`hetdask config new` writes one), or the JSON of the package heterodyne-analysis.
     The exit status is 0 if the fit converged, 3 if it did not, 2 for wrong input, 130 if it was interrupted.
     """
-    return fit(config, **options)
+    request = take_request(options)
+    return fit(config, **options) if request is None else plot_data(config, request, options)
 
 
-def fit(
+def fit(config: str, *, dry_run: bool, resume: bool, overwrite: bool, quiet: bool, **options: Any) -> int:
+    """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
+    settings = settings_of(config, **options)
+    if dry_run:
+        from hetdask.cli.compute import show_plan
+
+        show_plan(settings)
+        return 0
+    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
+
+    from hetdask.results.summary import print_summary, summary
+
+    print_summary(summary(result))
+    click.echo(f"\nrun folder: {settings.output.folder}")
+    return exit_status(result)
+
+
+def settings_of(
     config: str,
     *,
     method: str | None,
@@ -44,14 +64,10 @@ def fit(
     start: str | None,
     seed: int | None,
     assignments: tuple[str, ...],
-    dry_run: bool,
-    resume: bool,
-    overwrite: bool,
     no_plots: bool,
-    quiet: bool,
-) -> int:
-    """Run a fit and show its result; the exit status."""
-    from hetdask.cli.compute import show_plan
+    **_: bool,
+) -> Settings:
+    """Settings of a configuration file, changed by the options of the command line."""
     from hetdask.config import load_settings
     from hetdask.config.load import parse_assignment
 
@@ -65,17 +81,7 @@ def fit(
     }
     overrides += [(key, value) for key, value in options.items() if value is not None]
     overrides += compute_overrides(scheduler, site, workers, memory_limit)
-    settings = load_settings(config, overrides)
-    if dry_run:
-        show_plan(settings)
-        return 0
-    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
-
-    from hetdask.results.summary import print_summary, summary
-
-    print_summary(summary(result))
-    click.echo(f"\nrun folder: {settings.output.folder}")
-    return exit_status(result)
+    return load_settings(config, overrides)
 
 
 def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Result:
@@ -109,7 +115,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
             with open_compute(settings.compute) as runner:
                 for line in describe_runner(runner):
                     progress.say(line)
-                store = _data(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
+                store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
                 result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
             # Workers are gone: what drawing takes comes after what they took.
             show(result, settings, folder, progress)
@@ -120,7 +126,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
     return result
 
 
-def _data(
+def open_store(
     settings: Settings,
     folder: Path,
     runner: Runner,
