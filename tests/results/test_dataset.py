@@ -21,8 +21,6 @@ def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
     with xr.open_dataset(run_folder / "result.zarr", engine="zarr", consolidated=False) as dataset:
         assert dict(dataset.sizes) == {
             "parameter": 14,
-            "free": 13,
-            "free_also": 13,
             "phi": 3,
             "time": 40,
             "t1": 40,

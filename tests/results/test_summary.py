@@ -49,8 +49,8 @@ Maps
    90.00    0.0054     0.2000   0.9900   0.004         0.0042      1.113
 
 Reduced chi-squared is reported, not judged: sigma holds the white noise, not the speckle noise.
-Errors take pixels as independent (iid). The scatter between repeated experiments is several times larger where
-speckle noise counts.
+Errors take pixels as independent, since the noise could not be told from the residuals: the scatter between
+repeated experiments is several times larger where speckle noise counts.
 Frames without data are left out: up to 1 of 40 frames in 3 of 3 maps.
 Missing pixels of good frames are left out: 1 in 1 of 3 maps.
 """
