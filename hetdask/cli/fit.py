@@ -65,7 +65,6 @@ def settings_of(
     seed: int | None,
     assignments: tuple[str, ...],
     no_plots: bool,
-    **_: bool,
 ) -> Settings:
     """Settings of a configuration file, changed by the options of the command line."""
     from hetdask.config import load_settings
