@@ -40,9 +40,17 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A browser for the tests of the report, which are skipped where there is none.
+.PHONY: browser
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	    test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium >/dev/null; } || \
+	    echo "NO BROWSER: install chromium, or the tests of the report in a browser are skipped" >&2
+
 # Kernels are compiled once, before the processes of pytest would do it side by side.
 .PHONY: pytest
-pytest: $(VENV)/.installed
+pytest: $(VENV)/.installed browser
 	$(BIN)/python -c 'import hetdask_kernels; hetdask_kernels.warmup_numba_kernels()'
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
 

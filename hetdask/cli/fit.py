@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hetdask.cli.options import fit_options
+from hetdask.cli.options import fit_options, plot_options
+from hetdask.cli.plot import plot_data, take_request
 
 if TYPE_CHECKING:
     from hetdask.cli.progress import LiveProgress, PlainProgress
@@ -23,13 +24,15 @@ INTERRUPTED: Final = 130
 @click.command("fit")
 @click.argument("config", type=click.Path())
 @fit_options
+@plot_options
 def command(config: str, **options: Any) -> int:
     """Fit the data that CONFIG names, at full resolution.
 
     CONFIG is YAML or JSON (`hetdask config new` writes one), or the JSON of the package heterodyne-analysis.
     The exit status is 0 if the fit converged, 3 if it did not, 2 for wrong input, 130 if it was interrupted.
     """
-    return fit(config, **options)
+    request = take_request(options)
+    return fit(config, **options) if request is None else plot_data(config, request, options)
 
 
 def fit(
@@ -49,6 +52,42 @@ def fit(
     quiet: bool,
 ) -> int:
     """Run a fit and show its result; the exit status."""
+    settings = settings_of(
+        config,
+        method=method,
+        output=output,
+        scheduler=scheduler,
+        workers=workers,
+        memory_limit=memory_limit,
+        start=start,
+        seed=seed,
+        assignments=assignments,
+        no_plots=no_plots,
+    )
+    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
+
+    from hetdask.results.summary import print_summary, summary
+
+    print_summary(summary(result))
+    click.echo(f"\nrun folder: {settings.output.folder}")
+    return exit_status(result)
+
+
+def settings_of(
+    config: str,
+    *,
+    method: str | None,
+    output: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    memory_limit: str | None,
+    start: str | None,
+    seed: int | None,
+    assignments: tuple[str, ...],
+    no_plots: bool,
+    **_: bool,
+) -> Settings:
+    """Settings of a configuration file, changed by the options of the command line."""
     from hetdask.config import load_settings
     from hetdask.config.load import parse_assignment
 
@@ -64,14 +103,7 @@ def fit(
         "compute.memory_limit": memory_limit,
     }
     overrides += [(key, value) for key, value in options.items() if value is not None]
-    settings = load_settings(config, overrides)
-    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
-
-    from hetdask.results.summary import print_summary, summary
-
-    print_summary(summary(result))
-    click.echo(f"\nrun folder: {settings.output.folder}")
-    return exit_status(result)
+    return load_settings(config, overrides)
 
 
 def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Result:
@@ -110,7 +142,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
             ) as runner:
                 for line in describe_runner(runner):
                     progress.say(line)
-                store = _data(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
+                store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
                 result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
         except KeyboardInterrupt:
             log.warning("interrupted")
@@ -119,7 +151,7 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
     return result
 
 
-def _data(
+def open_store(
     settings: Settings,
     folder: Path,
     runner: Runner,

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, override
 import click
 
 from hetdask import __version__
-from hetdask.cli.options import fit_options
+from hetdask.cli.options import fit_options, plot_options
 from hetdask.errors import HetdaskError
 
 DONE: Final = 0
@@ -62,6 +62,7 @@ class Commands(click.Group):
 )
 @click.option("--config", type=click.Path(), help="Fit this configuration: the same as `hetdask fit CONFIG`.")
 @fit_options
+@plot_options
 @click.version_option(__version__, "-V", "--version", prog_name="hetdask")
 @click.pass_context
 def cli(context: click.Context, /, config: str | None, **options: Any) -> int | None:
@@ -77,6 +78,11 @@ def cli(context: click.Context, /, config: str | None, **options: Any) -> int | 
                 f"{flag} belongs behind the command: hetdask {context.invoked_subcommand} … {flag} …"
             )
         return None
+    from hetdask.cli.plot import plot_data, take_request
+
+    request = take_request(options)
+    if request is not None:
+        return plot_data(config, request, options)
     if config is None:
         raise click.UsageError("Missing option '--config', or a command. Try 'hetdask -h'.")
     from hetdask.cli.fit import fit

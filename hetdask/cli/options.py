@@ -96,3 +96,24 @@ fit_options = combine(
     click.option("--no-plots", is_flag=True, help="Draw no figures."),
     click.option("-q", "--quiet", is_flag=True, help="Show the result only."),
 )
+
+plot_options = combine(
+    click.option(
+        "--plot-experimental-data",
+        is_flag=True,
+        help="Draw the data with their statistics into RUN/exp_data, and fit nothing.",
+    ),
+    click.option(
+        "--plot-simulated-data",
+        is_flag=True,
+        help="Draw the model at the start values into RUN/simulated_data, and fit nothing.",
+    ),
+    click.option("--contrast", type=float, metavar="C", help="Of simulated data: c2 = C·g + O. [default: 1]"),
+    click.option("--offset", type=float, metavar="O", help="Of simulated data. [default: 0]"),
+    click.option(
+        "--phi-angles",
+        type=numbers,
+        metavar="PHI,…",
+        help="Of simulated data, degrees. [default: 0,30,45,60,90,120,135,150]",
+    ),
+)

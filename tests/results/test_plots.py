@@ -30,7 +30,7 @@ from hetdask.results.files import write_run
 from hetdask.results.plots import PlotKind, Width, plot, save_figure
 from hetdask.results.plots.curves import RATE_PANELS, cuts_panel, history_panel, rate_panel, scaling_panel
 from hetdask.results.plots.cuts import CutNoise, spread, thin
-from hetdask.results.plots.page import panel_figure
+from hetdask.results.plots.page import HEAD, panel_figure
 from hetdask.results.plots.palette import indexed_png, repalette
 from hetdask.results.plots.style import limits
 from hetdask.results.plots.thumbnails import block_means
@@ -65,9 +65,12 @@ def _is_whole(figure: Figure) -> bool:
 @pytest.mark.parametrize("width", ["screen", "single", "double"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_figure_is_whole_and_nothing_overlaps(dataset: xr.Dataset, kind: PlotKind, width: Width) -> None:
-    figure = plot(dataset, kind, 1, width)
+    figure = plot(dataset.assign(expected_rms=1.1 * dataset["sigma"]), kind, 1, width)
     assert not _texts_overlap(figure)
     assert _is_whole(figure)
+    if kind == "maps":
+        side = figure.axes[0].get_window_extent().width / figure.dpi
+        assert side > {"screen": 2.2, "single": 1.1, "double": 1.4}[width], "maps fill their figure"
     if width != "screen":
         assert figure.get_figwidth() == pytest.approx({"single": 3.4, "double": 7.0}[width], abs=0.61)
         assert figure.get_suptitle() == ""
@@ -103,7 +106,7 @@ def test_panels_of_the_page_hold_numbers_of_any_size(dataset: xr.Dataset, factor
         lambda figure: cuts_panel(*figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]), scaled, 0),
         lambda figure: history_panel(figure.subplots(), scaled),
     ):
-        figure = panel_figure(draw, 2.6)
+        figure = panel_figure(draw, 2.6, HEAD)
         assert _is_whole(figure)
         assert not _texts_overlap(figure)
 

@@ -235,7 +235,8 @@ def scaling_panel(axes: Axes, dataset: xr.Dataset, name: str, label: str) -> Non
         if np.isfinite(level).any():
             axes.plot(phi[order], level[order], zorder=2, label=text, color=colour, **dash)
             highest.append(level)
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0.0)
+    columns = 2 if axes.figure.bbox.width > 4.0 * axes.figure.dpi else 1
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=columns, borderaxespad=0.0)
     axes.set_ylim(0.0, 1.2 * limits(np.concatenate(highest), 0.0, 100.0)[1])
 
 

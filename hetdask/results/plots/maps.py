@@ -139,37 +139,54 @@ def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Fig
     """
     one = dataset.isel(phi=angle)
     views = map_views(dataset, angle)
-    narrow = width == "single"
-    if narrow:
-        figure = new_figure(INCHES[width], 4.1, "compressed")
-        places = figure.subplot_mosaic([["data", "model"], ["residual", "."]])
-        bars = (
-            ("model", ["data", "model"], {"pad": 0.02, "fraction": 0.06}),
-            ("residual", ["residual"], {"pad": 0.04, "fraction": 0.1}),
-        )
-    else:
-        inches = (10.4, 3.55) if width == "screen" else (INCHES[width], 2.55)
-        figure = new_figure(*inches, "compressed")
-        places = figure.subplot_mosaic([["data", "model", "residual"]], sharey=True)
-        bars = (
-            ("model", ["data", "model"], {"pad": 0.015, "fraction": 0.05}),
-            ("residual", ["residual"], {"pad": 0.03, "fraction": 0.1}),
-        )
+    if width == "single":
+        return _narrow_figure(views)
+    figure = new_figure(*((10.4, 3.55) if width == "screen" else (INCHES[width], 2.55)), "compressed")
+    places = figure.subplot_mosaic([["data", "model", "residual"]], sharey=True)
     images = {}
     for name, text in MAP_PANELS:
         images[name] = map_panel(places[name], views[name])
-        panel_title(places[name], "Residual" if narrow and name == "residual" else text)
+        panel_title(places[name], text)
         places[name].label_outer()
-    if narrow:
-        places["data"].set_xlabel("t₁ (s)")
-        places["data"].tick_params(labelbottom=True)
-    for name, beside, place in bars:
+    for name, beside, pad, fraction in (
+        ("model", ["data", "model"], 0.015, 0.05),
+        ("residual", ["residual"], 0.03, 0.1),
+    ):
         axes = [places[one] for one in beside]
-        colour_bar(figure, images[name], [views[one] for one in beside], ax=axes, aspect=24, **place)
+        around = {"ax": axes, "pad": pad, "fraction": fraction, "aspect": 24}
+        colour_bar(figure, images[name], [views[one] for one in beside], **around)
     figure_title(figure, angle_title(float(one["phi"]), float(one["q"])), width)
     if width == "screen":
         block = int(dataset["t1"].attrs["frames_per_block"])
         figure.text(0.99, 0.985, _caption(one, block), ha="right", va="top", fontsize=8, color=MUTED)
+    return figure
+
+
+def _narrow_figure(views: dict[str, MapView]) -> Figure:
+    """Data and model side by side and the residual below, every axes at its place in inches."""
+    width, height, side, left = INCHES["single"], 3.7, 1.12, 0.5
+    figure = new_figure(width, height, None)
+
+    def place(x: float, y: float, wide: float) -> Axes:
+        return figure.add_axes((x / width, y / height, wide / width, side / height))
+
+    right, upper, lower = left + side + 0.1, height - side - 0.28, 0.45
+    for name, x, y in (("data", left, upper), ("model", right, upper), ("residual", left, lower)):
+        axes = place(x, y, side)
+        image = map_panel(axes, views[name])
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        panel_title(axes, name.capitalize())
+        if name == "model":
+            axes.set_ylabel("")
+            axes.tick_params(labelleft=False)
+        if name != "data":
+            beside = [views["data"], views["model"]] if name == "model" else [views[name]]
+            bar = place(x + side + 0.06, y, 0.08)
+            colour_bar(figure, image, beside, cax=bar)
+            # Above the bar, where there is room for it.
+            bar.set_title(bar.get_ylabel(), fontsize=8, loc="left")
+            bar.set_ylabel("")
     return figure
 
 

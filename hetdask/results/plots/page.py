@@ -33,8 +33,11 @@ from hetdask.results.plots.style import EMPTY, GRID, INK, MUTED, SERIES, new_fig
 WIDTH: Final = 4.6
 """Inches of a panel: its type is legible on a phone, where it fills the screen, and beside another on a desk."""
 
-MARGINS: Final = (0.82, 0.12, 0.5, 0.26)
+MARGINS: Final = (0.82, 0.12, 0.5, 0.12)
 """Left, right, bottom and top of the axes of curves, inches: room for numbers of seven characters beside a label."""
+
+HEAD: Final = 0.16
+"""More at the top, for a legend above the axes."""
 
 MAP: Final = (0.62, 0.5, 2.9)
 """Left, bottom and side of a map on its panel, inches: the same for all, so that maps line up."""
@@ -93,21 +96,21 @@ def _smaller(match: re.Match[str]) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def panel(draw: Callable[[Figure], None], height: float) -> str:
-    """SVG of a panel of `WIDTH` × `height` inches, on which `draw` places its axes."""
+def panel(draw: Callable[[Figure], None], height: float, head: float = 0.0) -> str:
+    """SVG of a panel of `WIDTH` × `height` inches, on which `draw` places its axes, with so much more at the top."""
     with mpl.rc_context(SETTINGS):
-        figure = panel_figure(draw, height)
+        figure = panel_figure(draw, height, head)
         out = io.StringIO()
         figure.savefig(out, format="svg")
     return _themed(out.getvalue())
 
 
 @styled
-def panel_figure(draw: Callable[[Figure], None], height: float) -> Figure:
+def panel_figure(draw: Callable[[Figure], None], height: float, head: float = 0.0) -> Figure:
     """Figure of a panel: margins are fixed, since seeking them would double the time of drawing."""
     figure = new_figure(WIDTH, height, None)
     left, right, bottom, top = MARGINS
-    figure.subplots_adjust(left / WIDTH, bottom / height, 1.0 - right / WIDTH, 1.0 - top / height, hspace=0.08)
+    figure.subplots_adjust(left / WIDTH, bottom / height, 1.0 - right / WIDTH, 1.0 - (top + head) / height, hspace=0.08)
     draw(figure)
     return figure
 
@@ -135,7 +138,7 @@ def scaling_image(dataset: xr.Dataset, name: str, label: str) -> str:
             bar.set_label("q (Å⁻¹)")
             bar.outline.set_visible(False)
 
-    return panel(draw, 2.4)
+    return panel(draw, 2.4, HEAD)
 
 
 def map_images(dataset: xr.Dataset, angle: int) -> dict[str, str]:
@@ -168,4 +171,4 @@ def cuts_image(dataset: xr.Dataset, angle: int) -> str:
 
 def history_image(dataset: xr.Dataset) -> str:
     """Chi-squared of every evaluation."""
-    return panel(lambda figure: history_panel(figure.subplots(), dataset), 2.6)
+    return panel(lambda figure: history_panel(figure.subplots(), dataset), 2.6, HEAD)
