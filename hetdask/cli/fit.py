@@ -35,35 +35,9 @@ def command(config: str, **options: Any) -> int:
     return fit(config, **options) if request is None else plot_data(config, request, options)
 
 
-def fit(
-    config: str,
-    *,
-    method: str | None,
-    output: str | None,
-    scheduler: str | None,
-    workers: int | None,
-    memory_limit: str | None,
-    start: str | None,
-    seed: int | None,
-    assignments: tuple[str, ...],
-    resume: bool,
-    overwrite: bool,
-    no_plots: bool,
-    quiet: bool,
-) -> int:
-    """Run a fit and show its result; the exit status."""
-    settings = settings_of(
-        config,
-        method=method,
-        output=output,
-        scheduler=scheduler,
-        workers=workers,
-        memory_limit=memory_limit,
-        start=start,
-        seed=seed,
-        assignments=assignments,
-        no_plots=no_plots,
-    )
+def fit(config: str, *, resume: bool, overwrite: bool, quiet: bool, **options: Any) -> int:
+    """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
+    settings = settings_of(config, **options)
     result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
 
     from hetdask.results.summary import print_summary, summary
@@ -85,7 +59,6 @@ def settings_of(
     seed: int | None,
     assignments: tuple[str, ...],
     no_plots: bool,
-    **_: bool,
 ) -> Settings:
     """Settings of a configuration file, changed by the options of the command line."""
     from hetdask.config import load_settings

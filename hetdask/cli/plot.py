@@ -71,20 +71,21 @@ def plot_data(config: str | None, request: Request, options: dict[str, Any]) -> 
 
     if config is None and request.experimental:
         raise click.UsageError("--plot-experimental-data needs --config: which data?")
-    default = str(files("hetdask.config").joinpath("demo.yaml"))
-    if config is None and options["output"] is None:
-        options = {**options, "output": "hetdask_run"}
-    settings = settings_of(default if config is None else config, **options)
+    resume, overwrite, quiet = (options.pop(name) for name in ("resume", "overwrite", "quiet"))
+    if config is None:
+        config = str(files("hetdask.config").joinpath("demo.yaml"))
+        options["output"] = options["output"] or "hetdask_run"
+    settings = settings_of(config, **options)
     if request.simulated:
         for path in plot_simulated(settings, request):
             click.echo(str(path))
     if request.experimental:
-        for path in plot_experimental(settings, overwrite=options["overwrite"], quiet=options["quiet"]):
+        for path in plot_experimental(settings, resume=resume, overwrite=overwrite, quiet=quiet):
             click.echo(str(path))
     return 0
 
 
-def plot_experimental(settings: Settings, *, overwrite: bool, quiet: bool) -> list[Path]:
+def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quiet: bool) -> list[Path]:
     """Ingest the data, unless their store is there already, and draw them with their statistics.
 
     Returns
@@ -108,7 +109,7 @@ def plot_experimental(settings: Settings, *, overwrite: bool, quiet: bool) -> li
         show_progress(quiet=quiet) as progress,
         open_runner(compute.scheduler, compute.workers, memory_limit=compute.memory_limit) as runner,
     ):
-        store = open_store(settings, folder, runner, progress, resume=False, overwrite=overwrite)
+        store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
     shown = shown_angles(store.n_phi, MOST)
     maps = [
         MeasuredMap(float(store.phi[k]), float(store.q[k]), store.read_map(k), float(store.noise[k])) for k in shown

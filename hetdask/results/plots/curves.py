@@ -151,8 +151,8 @@ def history_panel(axes: Axes, dataset: xr.Dataset) -> None:
         first, last = evaluation[here][0], evaluation[here][-1]
         if number % 2 == rounds.min() % 2:
             axes.axvspan(first - 0.5, last + 0.5, color=EMPTY, alpha=0.35, lw=0)
-        # A label needs about a sixth of the width: those of short rounds are left out.
-        if first >= room:
+        # A label needs about a sixth of the width: those of short rounds are left out, and of rounds at the very end.
+        if first >= room and first <= 0.86 * chi_squared.size:
             axes.text(
                 first - 0.5,
                 1.01,
