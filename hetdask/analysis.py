@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from hetdask.config import Settings, load_settings
+from hetdask.config import DataSettings, Settings, load_settings
 from hetdask.data.ingest import ingest
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
@@ -32,13 +32,14 @@ from hetdask.fitting import (
 )
 from hetdask.fitting.cold_start import find_start, noise_of, reduced_passes, settle
 from hetdask.passes.chi_squared import noise_levels
+from hetdask.passes.plan import FitPlan
 from hetdask.passes.run import Passes
-from hetdask.passes.tiles import RESIDENT_BYTES
 from hetdask.results import Result
 from hetdask.results.build import search_summary
-from hetdask.results.files import prepare_run_folder, write_run
+from hetdask.results.files import prepare_run_folder, refresh_report, write_run
 from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
+from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.runner import Runner, as_runner
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 DATA_FOLDER: Final = "data.zarr"
 """Name of the store in a run folder, where the settings give a source and no store."""
+
+KERNELS: Final = "hetdask_kernels"
+"""Module that is run once before workers start: it compiles what they would all compile at the same time."""
 
 IN_PROCESS_BYTES: Final = 64 * 2**20
 """Pixels of a fit that is not worth a cluster of its own."""
@@ -55,7 +59,7 @@ class Progress(Protocol):
     """What a long analysis tells while it runs."""
 
     def stage(self, name: str) -> None:
-        """A stage begins: "ingest", "reduce", "search", "load", "refine" or "results"."""
+        """A stage begins: "ingest", "reduce", "search", "load", "refine", "results" or "report"."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """So many steps of the stage are done."""
@@ -101,19 +105,58 @@ def _runner(client: Client | Runner | None, store: Store, settings: Settings) ->
         yield as_runner(client)
         return
     compute = settings.compute
-    with open_runner("local", compute.workers, memory_limit=compute.memory_limit, tasks=len(store.shards())) as runner:
+    with open_runner(
+        "local",
+        compute.workers,
+        threads_per_worker=compute.threads,
+        memory_limit=compute.memory_limit,
+        tasks=len(store.shards()),
+        prepare=KERNELS,
+    ) as runner:
         yield runner
 
 
-def _memory(runner: Runner, store: Store) -> Memory:
-    """Budget, projected peak of the whole run, and the largest worker so far."""
-    shards = [int(spec.n_tiles * store.tile**2 * RESIDENT_BYTES) for spec in store.shards()]
-    plan = runner.plan
+def _memory(runner: Runner, plan: FitPlan) -> Memory:
+    """Budget, projected peaks, and the largest worker and client so far."""
     return Memory(
-        budget=None if plan is None else plan.budget,
-        projected=None if plan is None else plan.projected(sum(shards), max(shards)),
+        budget=None if plan.memory is None else plan.memory.budget,
+        projected=plan.projected,
+        projected_worker=plan.projected_worker,
         peak_worker=runner.peak_worker(),
+        peak_client=peak_memory(),
     )
+
+
+def store_of(data: DataSettings) -> Path:
+    """Store that the settings name where they name no source.
+
+    Raises
+    ------
+    ConfigError
+        If they name neither.
+    """
+    if data.store is None:
+        raise ConfigError(
+            "the settings name no data: give data.source (a beamline file) or data.store (a store that "
+            "`hetdask ingest` wrote), for example source: scan_0001.hdf"
+        )
+    return data.store
+
+
+def selection_options(data: DataSettings) -> dict[str, Any]:
+    """What of the source the settings ask for, as `ingest` and `open_selection` take it."""
+    return {
+        "layout": data.layout,
+        "key": data.key,
+        "q": data.q,
+        "q_tolerance": Q_TOLERANCE if data.q_tolerance is None else data.q_tolerance,
+        "frames": data.frames,
+        "angles": data.angles,
+        "angle_fallback": data.angle_fallback,
+        "phi": data.phi,
+        "dt": data.dt,
+        "asymmetry": data.asymmetry,
+    }
 
 
 def open_data(
@@ -121,7 +164,6 @@ def open_data(
     *,
     folder: Path,
     runner: Runner,
-    memory_limit: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Store:
@@ -133,8 +175,6 @@ def open_data(
     folder : Path
         Run folder; the store goes there unless `data.store` says otherwise.
     runner : Runner
-    memory_limit : int, optional
-        Bytes for the workers that ingest.
     overwrite : bool
         Ingest again where the store exists already.
     progress : Progress, optional
@@ -148,30 +188,14 @@ def open_data(
     """
     data = settings.data
     if data.source is None:
-        if data.store is None:
-            raise ConfigError(
-                "the settings name no data: give data.source (a beamline file) or data.store (a store that "
-                "`hetdask ingest` wrote), for example source: scan_0001.hdf"
-            )
-        return Store.open(data.store)
-    path = data.store or folder / DATA_FOLDER
+        return Store.open(store_of(data))
     return ingest(
         data.source,
-        path,
-        layout=data.layout,
-        key=data.key,
-        q=data.q,
-        q_tolerance=Q_TOLERANCE if data.q_tolerance is None else data.q_tolerance,
-        frames=data.frames,
-        angles=data.angles,
-        angle_fallback=data.angle_fallback,
-        phi=data.phi,
-        dt=data.dt,
+        data.store or folder / DATA_FOLDER,
+        **selection_options(data),
         time_origin=data.time_origin,
-        asymmetry=data.asymmetry,
         overwrite=overwrite,
         runner=runner,
-        memory_limit=memory_limit,
         progress=None if progress is None else progress.advance,
     )
 
@@ -257,7 +281,7 @@ def fit(
         store = Store.open(store)
     run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
     with _runner(client, store, settings) as runner:
-        return analyse(
+        result = analyse(
             store,
             settings,
             runner,
@@ -267,6 +291,15 @@ def fit(
             progress=progress,
             timings=timings,
         )
+    if run is not None:
+        show(result, settings, run, progress)
+    return result
+
+
+def show(result: Result, settings: Settings, folder: Path, progress: Progress | None = None) -> None:
+    """Draw the figures and write the report of a run, once its workers have gone: both need memory."""
+    (progress or Silent()).stage("report")
+    refresh_report(result, folder, plots=settings.output.plots)
 
 
 def analyse(
@@ -280,8 +313,10 @@ def analyse(
     progress: Progress | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> Result:
-    """Fit a store on a runner, into a run folder from `prepare_run_folder`; the rest as in `fit`."""
+    """Fit a store on a runner, into a run folder from `prepare_run_folder`, without its report; else as `fit`."""
     progress = progress or Silent()
+    plan = FitPlan(store.tiling, runner.plan)
+    plan.require()
     stages = _Stages(progress)
     problem = problem_of(settings, store)
     found = None
@@ -291,8 +326,8 @@ def analyse(
         with stages("search"):
             found = find_start(reduced, problem, runner, seed=settings.fit.seed, on_round=progress.advance)
         problem = replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
-    if resident_bytes is None and runner.plan is not None:
-        resident_bytes = runner.plan.resident
+    if resident_bytes is None:
+        resident_bytes = plan.resident_bytes
     with stages("load"):
         passes = Passes(store, runner, resident_bytes=resident_bytes)
     with stages("refine"):
@@ -315,11 +350,9 @@ def analyse(
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
-    facts["memory"] = _memory(runner, store)
-    facts["cluster"] = {"runner": type(runner).__name__, "workers": runner.n_workers}
+    facts["memory"] = _memory(runner, plan)
+    facts["cluster"] = runner.describe()
     if folder is None:
         return Result.from_refinement(best, store, **facts)
     with stages("results"):
-        return write_run(
-            folder, best, store, config=settings.resolved(), plots=settings.output.plots, runner=runner, **facts
-        )
+        return write_run(folder, best, store, config=settings.resolved(), report=False, runner=runner, **facts)

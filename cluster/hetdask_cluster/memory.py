@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,14 +19,30 @@ GIB: Final = 2**30
 DEFAULT_LIMIT: Final = 0.9
 """Budget when none is given: this fraction of the machine or cgroup."""
 
-WORKER_BASE: Final = 256 * MIB
-"""An idle worker with NumPy, Numba and Zarr loaded, with some air."""
+CLIENT_BASE: Final = 320 * MIB
+"""The process that runs the optimiser, the scheduler, its nannies and its dashboard."""
 
-CLIENT_BASE: Final = 384 * MIB
-"""The process that runs the optimiser, the scheduler and its dashboard."""
+CLIENT_SHARE: Final = 1 / 16
+"""Part of the budget that the client may take for block means and other reduced data, beside `CLIENT_BASE`."""
+
+WORKER_BASE: Final = 256 * MIB
+"""A worker with NumPy, Numba, Zarr and compiled kernels loaded; two fifths of it are pages that all workers share."""
+
+READER_BASE: Final = 128 * MIB
+"""A worker that has only read files, before it loads Numba."""
 
 RESIDENT_FRACTION: Final = 0.5
-"""Part of a worker's limit that data held between tasks may take; the rest is for what tasks allocate."""
+"""Part of a worker's limit that data held between tasks may take at most."""
+
+PAUSE: Final = 0.9
+"""Part of its limit at which a worker takes no more tasks: plans stay below. Data that were planned to stay never make
+room, so an earlier pause would be for ever."""
+
+LEAST_ROOM: Final = 16 * MIB
+"""A worker with less than this beside its libraries can do nothing."""
+
+TERMINATE: Final = 0.95
+"""Part of its limit at which a nanny restarts a worker."""
 
 SIZE: Final = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z%]*)\s*")
 UNITS: Final = {
@@ -80,6 +98,21 @@ def format_bytes(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
 
 
+def _amount(limit: str | float) -> tuple[float, bool]:
+    """Number that a limit stands for, and whether it is a fraction; else it is bytes."""
+    match = SIZE.fullmatch(str(limit))
+    unit = match.group(2).lower() if match else None
+    if match is None or (unit not in {"", "%"} and unit not in UNITS):
+        raise ConfigError(
+            f"memory limit {limit!r} is neither a fraction nor a size: write a fraction of the machine such as 0.9, "
+            "or a size such as 8GiB"
+        )
+    number = float(match.group(1))
+    if unit == "%":
+        return number / 100.0, True
+    return number * UNITS[unit or "b"], unit == "" and number <= 1.0
+
+
 def parse_memory(limit: str | float, total: int | None = None) -> int:
     """Bytes that a memory limit stands for.
 
@@ -101,20 +134,8 @@ def parse_memory(limit: str | float, total: int | None = None) -> int:
     (536870912, 1024)
     """
     whole = machine_memory() if total is None else total
-    match = SIZE.fullmatch(str(limit))
-    unit = match.group(2).lower() if match else None
-    if match is None or (unit not in {"", "%"} and unit not in UNITS):
-        raise ConfigError(
-            f"memory limit {limit!r} is neither a fraction nor a size: write a fraction of the machine such as 0.9, "
-            "or a size such as 8GiB"
-        )
-    number = float(match.group(1))
-    if unit == "%":
-        size = number / 100.0 * whole
-    elif unit == "":
-        size = number * whole if number <= 1.0 else number
-    else:
-        size = number * UNITS[unit or ""]
+    number, is_fraction = _amount(limit)
+    size = number * whole if is_fraction else number
     if not 0 < size <= whole:
         raise ConfigError(
             f"memory limit {limit!r} is {format_bytes(size)}, but this machine gives {format_bytes(whole)}: "
@@ -129,33 +150,71 @@ class MemoryPlan:
 
     Attributes
     ----------
-    total : int
-        Bytes of the machine or cgroup.
     budget : int
         Bytes of the whole run.
+    client : int
+        Bytes of this process and what it starts beside workers.
     workers : int
+        Worker processes; 0 where tasks run in this process.
     per_worker : int
-        Limit of each worker process, bytes.
+        Limit of each worker process, bytes; what is left for tasks where they run in this process.
+    threads : int
+        Tasks that a worker runs at the same time.
     """
 
-    total: int
     budget: int
+    client: int
     workers: int
     per_worker: int
+    threads: int = 1
 
     @property
-    def resident(self) -> int:
-        """Bytes of data that all workers together may hold between tasks."""
-        return self.workers * max(0, int(RESIDENT_FRACTION * self.per_worker) - WORKER_BASE // 2)
+    def places(self) -> int:
+        """Processes that run tasks."""
+        return max(1, self.workers)
 
     @property
-    def tasks(self) -> int:
-        """Bytes that the tasks that run at the same time may allocate together while no data are held."""
-        return self.workers * (self.per_worker - WORKER_BASE // 2)
+    def share(self) -> int:
+        """Bytes of reduced data that the client may hold."""
+        return self.client - CLIENT_BASE
+
+    @property
+    def base(self) -> int:
+        """Bytes of a worker without data."""
+        return WORKER_BASE if self.workers else 0
+
+    @property
+    def reader_base(self) -> int:
+        """Bytes of a worker that has only read files."""
+        return READER_BASE if self.workers else 0
+
+    @property
+    def room(self) -> int:
+        """Bytes of a worker that data and tasks may take together."""
+        return max(0, int(PAUSE * self.per_worker) - self.base)
+
+    @property
+    def task_room(self) -> int:
+        """Bytes that a task on new shards may allocate: with so much, the other half is left for what stays."""
+        return self.room // (2 * self.threads)
+
+    def resident(self, task: int) -> int:
+        """Bytes of data that all workers together may hold beside tasks that allocate `task` bytes each."""
+        each = min(int(RESIDENT_FRACTION * self.per_worker), self.room - self.threads * task)
+        return self.places * max(0, each)
+
+    @property
+    def reading(self) -> int:
+        """Bytes that all tasks together may allocate that only read files, before kernels are loaded."""
+        return self.places * max(0, int(PAUSE * self.per_worker) - self.reader_base)
+
+    def projected_worker(self, data: int, task: int) -> int:
+        """Expected peak of a worker, bytes: `data` bytes in all, as far as they stay, and `task` bytes a task."""
+        return self.base + self.threads * task + math.ceil(min(data, self.resident(task)) / self.places)
 
     def projected(self, data: int, task: int) -> int:
-        """Expected peak of the run, bytes, for `data` bytes in all and tasks that allocate `task` bytes each."""
-        return CLIENT_BASE + self.workers * (WORKER_BASE + task) + min(data, self.resident)
+        """Expected peak of the run, bytes; arguments as in `projected_worker`."""
+        return self.client + self.places * self.projected_worker(data, task)
 
     def require(self, task: int, what: str) -> None:
         """Refuse a run whose single tasks do not fit.
@@ -172,16 +231,26 @@ class MemoryPlan:
         ClusterError
             With the limit or the number of workers that would do.
         """
-        room = self.per_worker - (self.resident // self.workers) - WORKER_BASE // 2
-        if task <= room:
+        self._require(task, what, self.base, self.room)
+
+    def require_reading(self, task: int, what: str) -> None:
+        """The same for tasks that only read files, one at a time on a worker."""
+        self._require(task, what, self.reader_base, self.reading // self.places, 1)
+
+    def _require(self, task: int, what: str, base: int, room: int, threads: int | None = None) -> None:
+        together = (threads or self.threads) * task
+        if together <= room:
             return
-        needed = CLIENT_BASE + self.workers * int((task + WORKER_BASE // 2) / (1.0 - RESIDENT_FRACTION) + WORKER_BASE)
-        advice = f"raise the memory limit to {format_bytes(needed)}"
-        if self.workers > 1:
-            advice += f" or use fewer workers than {self.workers}"
+        least = math.ceil((base + together) / PAUSE)
+        fewer = [n for n in range(1, self.workers) if (self.budget - self.client) // n >= least]
+        needed = math.ceil((self.places * least + CLIENT_BASE) / (1.0 - CLIENT_SHARE) / (GIB / 10)) / 10
+        advice = f"raise the memory limit to {needed:.1f}GiB (--memory-limit)"
+        if fewer:
+            advice += f", or use {fewer[-1]} workers (--workers {fewer[-1]})"
+        among = f"divided among {self.workers} workers " if self.workers > 1 else ""
         raise ClusterError(
-            f"{what} needs {format_bytes(task)} on a worker, but {format_bytes(self.budget)} divided among "
-            f"{self.workers} workers leave {format_bytes(max(room, 0))} for it: {advice} (--memory-limit, --workers)"
+            f"{what} needs {format_bytes(together)}, but {format_bytes(self.budget)} {among}"
+            f"leave {format_bytes(room)} for it: {advice}"
         )
 
 
@@ -193,39 +262,85 @@ def peak_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def plan_memory(limit: str | float | None, workers: int, total: int | None = None) -> MemoryPlan:
-    """Divide the budget of a run among its workers.
+def plan_memory(limit: str | float | None, workers: int, *, threads: int = 1, total: int | None = None) -> MemoryPlan:
+    """Divide the budget of a run on this machine between the client and its workers.
 
     Parameters
     ----------
     limit : str or float, optional
-        As in `parse_memory`; None takes 90 % of the machine.
+        Budget of the whole run, as in `parse_memory`; None takes `DEFAULT_LIMIT`.
     workers : int
+        Worker processes; 0 to run tasks in this process.
+    threads : int
+        Tasks that each runs at the same time.
     total : int, optional
         Bytes of the machine; found out when it is not given.
 
     Raises
     ------
     ConfigError
-        If the limit cannot be read.
+        If the limit makes no sense.
     ClusterError
         If the workers could not even start in it.
 
     Examples
     --------
     >>> plan_memory("8GiB", workers=2, total=16 * 2**30).per_worker // 2**20
-    3904
+    3680
     """
     whole = machine_memory() if total is None else total
     budget = parse_memory(DEFAULT_LIMIT if limit is None else limit, whole)
-    per_worker = (budget - CLIENT_BASE) // workers
-    if per_worker < WORKER_BASE:
-        fitting = (budget - CLIENT_BASE) // WORKER_BASE
-        needed = format_bytes(CLIENT_BASE + workers * WORKER_BASE)
-        fewer = f"at most {fitting} workers" if fitting > 0 else "the in-process runner (--scheduler inline)"
+    client = CLIENT_BASE + int(CLIENT_SHARE * budget)
+    plan = MemoryPlan(budget, client, workers, (budget - client) // max(1, workers), threads)
+    if plan.room < LEAST_ROOM:
+        each = math.ceil((plan.base + LEAST_ROOM) / PAUSE)
+        fitting = max(0, (budget - client) // each) if workers else 0
+        needed = math.ceil((CLIENT_BASE + plan.places * each) / (1.0 - CLIENT_SHARE) / MIB / 10) * 10
+        fewer = f"use at most {fitting} workers (--workers {fitting}), or " if fitting else ""
+        inline = "" if fitting or not workers else "run in this process (--scheduler inline), or "
+        what = f"{workers} workers, which need" if workers else "a run in this process, whose tasks need"
         raise ClusterError(
-            f"{format_bytes(budget)} are too little for {workers} workers, which need {format_bytes(WORKER_BASE)} each "
-            f"beside {format_bytes(CLIENT_BASE)} for the client: use {fewer} (--workers) or a memory limit of at least "
-            f"{needed} (--memory-limit)"
+            f"{format_bytes(budget)} are too little for {what} {format_bytes(each)} each "
+            f"beside {format_bytes(client)} for the client: {fewer}{inline}give a memory limit of at least "
+            f"{needed}MiB (--memory-limit)"
         )
-    return MemoryPlan(total=whole, budget=budget, workers=workers, per_worker=per_worker)
+    return plan
+
+
+def plan_cluster(limit: str | float | None, limits: Sequence[int], threads: int = 1) -> MemoryPlan:
+    """The same for workers that somebody else has given their limits.
+
+    Parameters
+    ----------
+    limit : str or float, optional
+        A fraction of what the workers have, or the size of the whole run; workers never get more than their own limits.
+    limits : sequence of int
+        Of each worker, bytes.
+    threads : int
+        Tasks that each runs at the same time.
+
+    Raises
+    ------
+    ConfigError
+        If the limit makes no sense.
+    ClusterError
+        If a worker has too little.
+
+    Examples
+    --------
+    >>> plan_cluster("0.5", [8 * 2**30] * 3).per_worker // 2**20
+    4096
+    """
+    number, is_fraction = _amount(DEFAULT_LIMIT if limit is None else limit)
+    own, workers = min(limits), len(limits)
+    client = CLIENT_BASE + int(CLIENT_SHARE * sum(limits))
+    per_worker = int(number * own) if is_fraction else min(own, int(number - client) // workers)
+    plan = MemoryPlan(client + workers * per_worker, client, workers, per_worker, threads)
+    if not per_worker <= own or plan.room < LEAST_ROOM:
+        each = math.ceil((plan.base + LEAST_ROOM) / PAUSE)
+        raise ClusterError(
+            f"{workers} workers with {format_bytes(own)} each have {format_bytes(max(0, per_worker))} within the "
+            f"memory limit {limit}, expected {format_bytes(each)} or more: give the workers more memory, or choose a "
+            "limit such as 0.9 (--memory-limit)"
+        )
+    return plan

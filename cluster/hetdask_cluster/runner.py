@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from distributed.protocol.pickle import dumps, loads
 
 from hetdask.errors import ClusterError, HetdaskError
-from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory
+from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory, plan_cluster
+from hetdask_cluster.threads import measured_threads
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -61,6 +62,9 @@ class Runner(Protocol):
 
     def peak_worker(self) -> int:
         """Largest resident size that one of the workers had so far, bytes."""
+
+    def describe(self) -> dict[str, Any]:
+        """Where tasks run, and with how many threads, for the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,10 @@ class InlineRunner:
         """Largest resident size of this process so far, bytes."""
         return peak_memory()
 
+    def describe(self) -> dict[str, Any]:
+        """No workers: this process, and the threads of its libraries."""
+        return {"runner": "inline", "workers": 0, "threads_per_worker": 1, "library_threads": measured_threads()}
+
 
 class DaskRunner:
     """Runs on the workers of a Dask client.
@@ -134,13 +142,22 @@ class DaskRunner:
         Stays open: who made it closes it.
     plan : MemoryPlan, optional
         None takes it from the limits of the workers.
+    memory_limit : str or float, optional
+        What of these limits may be used; see `plan_cluster`.
     deadline : float
         Seconds without a single finished task after which `map` gives up.
     """
 
-    def __init__(self, client: Client, plan: MemoryPlan | None = None, *, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        client: Client,
+        plan: MemoryPlan | None = None,
+        *,
+        memory_limit: str | float | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
         self.client = client
-        self.plan = _plan_of(client) if plan is None else plan
+        self.plan = _plan_of(client, memory_limit) if plan is None else plan
         self.deadline = deadline
 
     @property
@@ -184,6 +201,17 @@ class DaskRunner:
     def peak_worker(self) -> int:
         """Largest resident size that one of the workers had so far, bytes."""
         return max(self.client.run(peak_memory).values(), default=0)
+
+    def describe(self) -> dict[str, Any]:
+        """Workers and their threads; those of the libraries as the workers measure them."""
+        threads = self.client.nthreads()
+        return {
+            "runner": "dask",
+            "scheduler": self.client.scheduler_info(n_workers=0)["address"],
+            "workers": len(threads),
+            "threads_per_worker": max(threads.values(), default=0),
+            "library_threads": max(self.client.run(measured_threads).values(), default=0),
+        }
 
     def _submit(self, task: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Future[Any]:
         name = getattr(function, "__name__", type(function).__name__).strip("_<>") or "task"
@@ -281,12 +309,12 @@ def _limits(client: Client) -> list[int]:
     return [int(worker["memory_limit"]) for worker in workers if worker.get("memory_limit")]
 
 
-def _plan_of(client: Client) -> MemoryPlan | None:
+def _plan_of(client: Client, memory_limit: str | float | None) -> MemoryPlan | None:
     """Plan within the limits that the workers of somebody else's cluster have."""
-    limits = _limits(client)
-    if not limits or len(limits) < len(client.nthreads()):
+    limits, threads = _limits(client), client.nthreads()
+    if not limits or len(limits) < len(threads):
         return None
-    return MemoryPlan(total=sum(limits), budget=sum(limits), workers=len(limits), per_worker=min(limits))
+    return plan_cluster(memory_limit, limits, max(threads.values()))
 
 
 def _killed(client: Client) -> str:

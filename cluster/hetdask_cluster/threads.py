@@ -1,14 +1,19 @@
-"""Threads of the numerical libraries on workers: set here and nowhere else.
+"""Threads of the numerical libraries on workers: decided here and nowhere else.
 
-A worker is one process with one thread of Python; libraries that start threads of their own would fight for its core.
+The parallelism is Dask's: kernels are serial, and a worker runs as many tasks at the same time as it has threads.
+Libraries that start threads of their own would fight for its cores, so each gets one, unless the user has exported
+another number; then as many fewer workers are started.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from hetdask.errors import ConfigError
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -24,23 +29,18 @@ SET_BY_NANNIES: Final = (*THREAD_VARIABLES, "MALLOC_TRIM_THRESHOLD_", "PYTHONHAS
 """What a nanny writes into the environment of its own process before it starts a worker."""
 
 
-def worker_environment(threads: int = 1) -> dict[str, int]:
-    """Dask settings that give each worker's libraries this many threads.
+def worker_environment() -> dict[str, int]:
+    """Dask settings that give each worker's libraries one thread.
 
     Dotted keys, because setting the whole mapping would drop Dask's own entries. A variable that the user
     exported wins over these: that is how Dask reads them.
-
-    Parameters
-    ----------
-    threads : int
-        Threads of each library in each worker process.
 
     Examples
     --------
     >>> worker_environment()["distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS"]
     1
     """
-    return {f"{SPAWN_ENVIRONMENT}.{name}": threads for name in THREAD_VARIABLES}
+    return {f"{SPAWN_ENVIRONMENT}.{name}": 1 for name in THREAD_VARIABLES}
 
 
 @contextmanager
@@ -59,3 +59,42 @@ def preserved_environment(names: Iterable[str] = SET_BY_NANNIES) -> Iterator[Non
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def default_exports() -> list[str]:
+    """Shell lines for a job: the same as `worker_environment` for its workers, unless the user has said otherwise.
+
+    Examples
+    --------
+    >>> default_exports()[-1]
+    'export NUMBA_NUM_THREADS=${NUMBA_NUM_THREADS:-1}'
+    """
+    return [f"export {name}=${{{name}:-1}}" for name in THREAD_VARIABLES]
+
+
+def library_threads() -> int:
+    """Threads that libraries on workers start for one task: 1, or the most that the user has exported.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is no number of threads.
+    """
+    found = 1
+    for name in THREAD_VARIABLES:
+        text = os.environ.get(name, "1").split(",")[0].strip()
+        if not text.isdigit() or int(text) < 1:
+            raise ConfigError(f"{name}: found {text!r}, expected a number of threads, for example {name}=1")
+        found = max(found, int(text))
+    return found
+
+
+def measured_threads() -> int:
+    """Most threads that a numerical library of this process would start now, as the libraries themselves say."""
+    from threadpoolctl import threadpool_info
+
+    pools = [int(pool["num_threads"]) for pool in threadpool_info()]
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        pools.append(int(numba.get_num_threads()))
+    return max(pools, default=1)

@@ -48,8 +48,11 @@ def check(path: str) -> None:
 
 
 @command.command("schema")
-def schema() -> None:
+@click.option("--site", is_flag=True, help="Of site files instead.")
+def schema(*, site: bool) -> None:
     """Print the JSON schema of the native format."""
     from hetdask.config import Settings
+    from hetdask_cluster.site import site_schema
 
-    click.echo(json.dumps(Settings.model_json_schema(), indent=2, ensure_ascii=False))
+    found = site_schema() if site else Settings.model_json_schema()
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from hetdask.cli.options import compute_options
+from hetdask.cli.options import compute_options, compute_overrides
 
 CONFIG_FILE: Final = "config.yaml"
 
@@ -24,9 +24,7 @@ CONFIG_FILE: Final = "config.yaml"
 )
 @compute_options
 @click.option("-q", "--quiet", is_flag=True, help="Show the result only.")
-def command(
-    folder: Path, noise: str, scheduler: str | None, workers: int | None, memory_limit: str | None, quiet: bool
-) -> int:
+def command(folder: Path, noise: str, quiet: bool, **options: Any) -> int:
     """Simulate an experiment, write it as a beamline file, ingest it, fit it, and show the result beside the truth.
 
     Everything is written into DIR (demo), which can be run again; DIR/config.yaml is what `hetdask fit` takes.
@@ -37,12 +35,7 @@ def command(
     from hetdask.results.summary import print_summary, summary_against
 
     config = write_config(folder)
-    options = {
-        "compute.scheduler": scheduler,
-        "compute.workers": workers,
-        "compute.memory_limit": memory_limit,
-    }
-    settings = load_settings(config, [(key, value) for key, value in options.items() if value is not None])
+    settings = load_settings(config, compute_overrides(**options))
     source = settings.data.source or folder
     count = simulate(settings, source, layout="aps-u", noise=noise, overwrite=True)
     if not quiet:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hetdask.cli.options import fit_options, plot_options
+from hetdask.cli.options import compute_overrides, fit_options, plot_options
 from hetdask.cli.plot import plot_data, take_request
 
 if TYPE_CHECKING:
@@ -35,9 +35,14 @@ def command(config: str, **options: Any) -> int:
     return fit(config, **options) if request is None else plot_data(config, request, options)
 
 
-def fit(config: str, *, resume: bool, overwrite: bool, quiet: bool, **options: Any) -> int:
+def fit(config: str, *, dry_run: bool, resume: bool, overwrite: bool, quiet: bool, **options: Any) -> int:
     """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
     settings = settings_of(config, **options)
+    if dry_run:
+        from hetdask.cli.compute import show_plan
+
+        show_plan(settings)
+        return 0
     result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
 
     from hetdask.results.summary import print_summary, summary
@@ -53,6 +58,7 @@ def settings_of(
     method: str | None,
     output: str | None,
     scheduler: str | None,
+    site: str | None,
     workers: int | None,
     memory_limit: str | None,
     start: str | None,
@@ -71,11 +77,9 @@ def settings_of(
         "fit.seed": seed,
         "output.folder": output,
         "output.plots": False if no_plots else None,
-        "compute.scheduler": scheduler,
-        "compute.workers": workers,
-        "compute.memory_limit": memory_limit,
     }
     overrides += [(key, value) for key, value in options.items() if value is not None]
+    overrides += compute_overrides(scheduler, site, workers, memory_limit)
     return load_settings(config, overrides)
 
 
@@ -97,26 +101,23 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
     HetdaskError
         If anything about the input is wrong, or workers are lost.
     """
-    from hetdask.analysis import analyse
+    from hetdask.analysis import analyse, show
+    from hetdask.cli.compute import open_compute, plan_settings
     from hetdask.cli.log import run_log
     from hetdask.cli.progress import show_progress
     from hetdask.results.files import prepare_run_folder
-    from hetdask_cluster.local import open_runner
 
-    compute = settings.compute
+    plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
     with run_log(folder) as log, show_progress(quiet=quiet) as progress:
         try:
-            with open_runner(
-                compute.scheduler,
-                compute.workers,
-                memory_limit=compute.memory_limit,
-                dashboard=compute.dashboard,
-            ) as runner:
+            with open_compute(settings.compute) as runner:
                 for line in describe_runner(runner):
                     progress.say(line)
                 store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
                 result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
+            # Workers are gone: what drawing takes comes after what they took.
+            show(result, settings, folder, progress)
         except KeyboardInterrupt:
             log.warning("interrupted")
             progress.say(f"interrupted: go on with --resume -o {settings.output.folder}")
@@ -159,7 +160,6 @@ def open_store(
         settings,
         folder=folder,
         runner=runner,
-        memory_limit=None if runner.plan is None else runner.plan.tasks,
         overwrite=own or overwrite,
         progress=progress,
     )
@@ -171,7 +171,8 @@ def describe_runner(runner: Runner) -> list[str]:
 
     lines = [f"{runner.n_workers} workers" if runner.n_workers > 1 else "1 worker"]
     if runner.plan is not None:
-        lines[0] += f", {format_bytes(runner.plan.per_worker)} each of a budget of {format_bytes(runner.plan.budget)}"
+        each = f" of at most {format_bytes(runner.plan.per_worker)}" if runner.plan.workers else ""
+        lines[0] += f"{each} within a budget of {format_bytes(runner.plan.budget)}"
     if runner.dashboard is not None:
         lines.append(f"dashboard: {runner.dashboard}")
     return lines

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from hetdask.cli.options import angle_range, combine, compute_options, frame_range, numbers, wavevector
+from hetdask.cli.options import (
+    angle_range,
+    combine,
+    compute_options,
+    compute_overrides,
+    frame_range,
+    numbers,
+    wavevector,
+)
 
 source_options = combine(
     click.option("--layout", default="auto", show_default=True, help="Layout of SOURCE; found out by itself."),
@@ -40,9 +48,10 @@ source_options = combine(
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def command(source: str, store: str, **options: Any) -> None:
     """Turn SOURCE, a beamline file with two-time maps, into STORE, a folder that fits read in parallel."""
+    from hetdask.cli.compute import open_compute
     from hetdask.cli.progress import show_progress
+    from hetdask.config import load_settings
     from hetdask.data.ingest import ingest
-    from hetdask_cluster.local import open_runner
     from hetdask_cluster.memory import format_bytes
 
     wanted: list[Any] = list(options["q"])
@@ -55,12 +64,9 @@ def command(source: str, store: str, **options: Any) -> None:
     }
     if options["q_tolerance"] is not None:
         chosen["q_tolerance"] = options["q_tolerance"]
-    with (
-        show_progress(quiet=options["quiet"]) as progress,
-        open_runner(
-            options["scheduler"] or "local", options["workers"], memory_limit=options["memory_limit"]
-        ) as runner,
-    ):
+    names = ("scheduler", "site", "workers", "memory_limit")
+    compute = load_settings({}, compute_overrides(**{name: options[name] for name in names})).compute
+    with show_progress(quiet=options["quiet"]) as progress, open_compute(compute, prepare=False) as runner:
         progress.stage("ingest")
         made = ingest(
             source,
@@ -68,7 +74,6 @@ def command(source: str, store: str, **options: Any) -> None:
             **chosen,
             overwrite=options["overwrite"],
             runner=runner,
-            memory_limit=None if runner.plan is None else runner.plan.tasks,
             progress=progress.advance,
         )
     size = sum(file.stat().st_size for file in Path(store).rglob("*") if file.is_file())

@@ -22,6 +22,7 @@ INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "demo": "simulate an experiment, ingest it, fit it, and show the result beside the truth",
     "fit": "fit the data that a configuration names",
+    "submit": "send a whole fit to a job queue",
     "ingest": "turn a beamline file into a store",
     "report": "write the page of a run anew, figures for papers, and exports",
     "inspect": "tell what is in a file or store, and what a fit would need",

@@ -61,13 +61,30 @@ def combine(*decorators: Decorator) -> Decorator:
 
 compute_options = combine(
     click.option(
-        "--scheduler", metavar="WHERE", help="local, inline, tcp://host:8786 or a scheduler file. [default: local]"
+        "--scheduler",
+        metavar="WHERE",
+        help="local, inline, tcp://host:8786, a scheduler file, or a job queue: slurm, pbs, lsf, sge, htcondor, oar. "
+        "[default: local]",
     ),
+    click.option("--site", type=click.Path(), metavar="FILE", help="What jobs of the queue look like."),
     click.option("--workers", type=int, metavar="N", help="Worker processes. [default: one for each core]"),
     click.option(
         "--memory-limit", metavar="LIMIT", help="Budget of the whole run: 0.9 of the machine, or 8GiB. [default: 0.9]"
     ),
 )
+
+
+def compute_overrides(
+    scheduler: str | None, site: str | None, workers: int | None, memory_limit: str | None
+) -> list[tuple[str, Any]]:
+    """Settings from `compute_options`; a site file says by itself for which scheduler it is."""
+    if site is not None and scheduler is None:
+        from hetdask.config import load_site
+
+        scheduler = load_site(site).scheduler
+    given = {"scheduler": scheduler, "site": site, "workers": workers, "memory_limit": memory_limit}
+    return [(f"compute.{key}", value) for key, value in given.items() if value is not None]
+
 
 fit_options = combine(
     click.option(
@@ -91,6 +108,7 @@ fit_options = combine(
         metavar="KEY=VALUE",
         help="Change a setting: parameters.v0.value=100. May be repeated.",
     ),
+    click.option("--dry-run", is_flag=True, help="Show what would run where, and in how much memory, and stop."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder."),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder."),
     click.option("--no-plots", is_flag=True, help="Draw no figures."),

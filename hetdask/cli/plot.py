@@ -47,6 +47,8 @@ def take_request(options: dict[str, Any]) -> Request | None:
             raise click.UsageError(f"{flag} belongs to --plot-simulated-data: add that, or leave {flag} out")
     if not (experimental or simulated):
         return None
+    if options.pop("dry_run"):
+        raise click.UsageError("--dry-run belongs to a fit: leave it out, or the plots")
     return Request(
         experimental,
         simulated,
@@ -93,22 +95,19 @@ def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quie
     list of Path
         ``exp_data/experimental_data_validation.png`` in the run folder.
     """
+    from hetdask.cli.compute import open_compute
     from hetdask.cli.fit import open_store
     from hetdask.cli.progress import show_progress
     from hetdask.results.files import writing
     from hetdask.results.plots import save_figure
     from hetdask.results.plots.inspection import MeasuredMap, measured_figure
     from hetdask.results.summary import shown_angles
-    from hetdask_cluster.local import open_runner
 
-    folder, compute = settings.output.folder.absolute(), settings.compute
+    folder = settings.output.folder.absolute()
     target = folder / EXPERIMENTAL
     with writing(folder):
         target.mkdir(parents=True, exist_ok=True)
-    with (
-        show_progress(quiet=quiet) as progress,
-        open_runner(compute.scheduler, compute.workers, memory_limit=compute.memory_limit) as runner,
-    ):
+    with show_progress(quiet=quiet) as progress, open_compute(settings.compute, prepare=False) as runner:
         store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
     shown = shown_angles(store.n_phi, MOST)
     maps = [

@@ -23,6 +23,7 @@ STAGES: Final = {
     "load": "load",
     "refine": "fit",
     "results": "results",
+    "report": "report",
 }
 """Stages of an analysis, and what they are called here."""
 

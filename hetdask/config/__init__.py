@@ -3,7 +3,7 @@
 The native format is YAML or JSON; the JSON of the package heterodyne-analysis is recognised and translated.
 """
 
-from hetdask.config.load import ConfigWarning, load_settings
+from hetdask.config.load import ConfigWarning, load_settings, load_site
 from hetdask.config.settings import (
     ComputeSettings,
     DataSettings,
@@ -24,4 +24,5 @@ __all__ = [
     "Settings",
     "SimulationSettings",
     "load_settings",
+    "load_site",
 ]

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from hetdask.config.original import SOURCES, is_original, translate
 from hetdask.config.settings import Settings
 from hetdask.errors import ConfigError
+from hetdask_cluster.site import Site
 
 SHOWN_ERRORS: Final = 8
 """More than this many mistakes of one file are only counted."""
@@ -90,11 +91,25 @@ def load_settings(
     for key, value in overrides:
         _override(content, key, value)
     try:
-        return _validated(content)
+        return _validated(content, Settings)
     except ConfigError as error:
         message = str(error)
         told = [f"\n  ({key} is {source} in this file)" for key, source in origin.items() if key in message]
         raise ConfigError(f"{name}: {message}{''.join(told)}") from error.__cause__
+
+
+def load_site(path: str | Path) -> Site:
+    """Read a site file.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or malformed, or a key or value is not valid.
+    """
+    try:
+        return _validated(read_file(Path(path)), Site)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error.__cause__
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -197,11 +212,11 @@ def _override(content: dict[str, Any], key: str, value: Any) -> None:
     place[last] = value
 
 
-def _validated(content: dict[str, Any]) -> Settings:
+def _validated[M: BaseModel](content: dict[str, Any], model: type[M]) -> M:
     try:
-        return Settings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        lines = _explain(error)
+        lines = _explain(error, model)
         shown = lines[:SHOWN_ERRORS]
         if len(lines) > len(shown):
             shown.append(f"and {len(lines) - len(shown)} more")
@@ -209,19 +224,19 @@ def _validated(content: dict[str, Any]) -> Settings:
         raise ConfigError(separator + separator.join(shown)) from error
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line for each key that pydantic complains about."""
     expected: dict[tuple[str | int, ...], list[str]] = {}
     lines: dict[tuple[str | int, ...], str] = {}
     for entry in error.errors():
         location = tuple(part for part in entry["loc"] if isinstance(part, int) or _is_key(part))
         if entry["type"] == "extra_forbidden":
-            lines[location] = _unknown_key(location)
+            lines[location] = _unknown_key(location, model)
             continue
         expected.setdefault(location, []).append(_expectation(entry["type"], entry["msg"]))
         key = ".".join(str(part) for part in location) or "the configuration"
         alternatives = " or ".join(dict.fromkeys(expected[location]))
-        lines[location] = f"{key}: found {entry['input']!r}, expected {alternatives}{_example(location)}"
+        lines[location] = f"{key}: found {entry['input']!r}, expected {alternatives}{_example(location, model)}"
     return list(lines.values())
 
 
@@ -235,8 +250,8 @@ def _expectation(kind: str, message: str) -> str:
     return message
 
 
-def _unknown_key(location: tuple[str | int, ...]) -> str:
-    model, _ = _field(location)
+def _unknown_key(location: tuple[str | int, ...], whole: type[BaseModel]) -> str:
+    model, _ = _field(location, whole)
     known = list(model.model_fields) if model is not None else []
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     *sections, last = (str(part) for part in location)
@@ -245,8 +260,8 @@ def _unknown_key(location: tuple[str | int, ...]) -> str:
     return f"unknown key {last!r}{where}: {hint}Expected one of {', '.join(known)}"
 
 
-def _example(location: tuple[str | int, ...]) -> str:
-    _, field = _field(location)
+def _example(location: tuple[str | int, ...], whole: type[BaseModel]) -> str:
+    _, field = _field(location, whole)
     names = [part for part in location if isinstance(part, str)]
     return f": for example {names[-1]}: {json.dumps(field.examples[0])}" if field is not None and field.examples else ""
 
@@ -256,9 +271,9 @@ def _is_key(part: str) -> bool:
     return part.isidentifier() and part not in {"float", "str", "int"}
 
 
-def _field(location: tuple[str | int, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """Model that holds the last key of a location, and its field there."""
-    annotation: Any = Settings
+def _field(location: tuple[str | int, ...], whole: type[BaseModel]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """Model that holds the last key of a location in the model of a whole file, and its field there."""
+    annotation: Any = whole
     model: type[BaseModel] | None = None
     field: FieldInfo | None = None
     for part in location:

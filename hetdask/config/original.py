@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import NAMES
+from hetdask_cluster.memory import parse_memory
 
 MARKS: Final = frozenset(
     {"analyzer_parameters", "experimental_data", "initial_parameters", "parameter_space", "optimization_config"}
@@ -50,7 +51,6 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
     "advanced_settings.optimization_controls": "use fit.max_evaluations and fit.tolerance",
     "analyzer_parameters.computational.auto_detect_cores": "use compute.workers",
     "analyzer_parameters.computational.max_threads_limit": "use compute.workers",
-    "analyzer_parameters.computational.memory_limit_gb": 'use compute.memory_limit, for example "8GiB"',
     "analyzer_parameters.geometry.stator_rotor_gap": "the model does not depend on it",
     "experimental_data.cache_compression": "use data.store: the file is ingested once, and the store is kept",
     "experimental_data.cache_file_path": "use data.store: the file is ingested once, and the store is kept",
@@ -95,6 +95,8 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
 """What has no effect here, and what to use instead."""
 
 
+MEMORY_LIMIT_GB: Final = "analyzer_parameters.computational.memory_limit_gb"
+
 SOURCES: Final[dict[str, str]] = {
     "data.source": "experimental_data.data_folder_path with data_file_name",
     "data.dt": "analyzer_parameters.temporal.dt",
@@ -111,6 +113,7 @@ SOURCES: Final[dict[str, str]] = {
     "fit.nelder_mead.tolerance": "optimization_config.classical_optimization.method_options.Nelder-Mead.fatol",
     "fit.nelder_mead.adaptive": "optimization_config.classical_optimization.method_options.Nelder-Mead.adaptive",
     "compute.workers": "analyzer_parameters.computational.num_threads",
+    "compute.memory_limit": f"{MEMORY_LIMIT_GB}, or optimization_config.robust_optimization.memory_limit",
     "output.folder": "output_settings.results_directory",
     "output.plots": "output_settings.reporting.generate_plots",
 }
@@ -150,7 +153,7 @@ def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "output": _output(reader),
     }
     gauge = _gauge(settings)
-    return settings, [*gauge, *reader.unused()]
+    return settings, [*gauge, *_uncapped(settings), *reader.unused()]
 
 
 class _Reader:
@@ -314,7 +317,29 @@ def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
 
 def _compute(reader: _Reader) -> dict[str, Any]:
     threads = reader.take("analyzer_parameters.computational.num_threads", "auto")
-    return {} if threads == "auto" else {"workers": threads}
+    compute: dict[str, Any] = {} if threads == "auto" else {"workers": threads}
+    fraction = reader.take("optimization_config.robust_optimization.memory_limit")
+    size = reader.take(MEMORY_LIMIT_GB)
+    if size is not None:
+        compute["memory_limit"] = f"{size}GiB"
+    elif fraction is not None:
+        compute["memory_limit"] = fraction
+    return compute
+
+
+def _uncapped(settings: dict[str, Any]) -> list[str]:
+    """Drop a memory limit beyond what the machine has: it limits nothing."""
+    limit = settings["compute"].get("memory_limit")
+    if limit is None or not str(limit).endswith("GiB"):
+        return []
+    try:
+        parse_memory(limit)
+    except ConfigError as error:
+        if "but this machine gives" not in str(error):
+            raise
+        del settings["compute"]["memory_limit"]
+        return [f"  {MEMORY_LIMIT_GB}: {limit} is more than this machine has; the default, 0.9 of it, is the budget"]
+    return []
 
 
 def _output(reader: _Reader) -> dict[str, Any]:

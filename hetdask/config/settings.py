@@ -20,6 +20,7 @@ from pydantic import (
 
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import PARAMETERS, SPECS, unknown_name
+from hetdask_cluster.site import QUEUES, TlsFiles
 
 
 def _pair(value: Any) -> Any:
@@ -188,17 +189,38 @@ class ComputeSettings(_Section):
     scheduler: str = Field(
         "local",
         min_length=1,
-        description="local, inline, an address (tcp://host:8786) or a scheduler file (scheduler.json)",
+        description="local, inline, an address (tcp://host:8786), a scheduler file (scheduler.json), or a job queue "
+        f"({', '.join(QUEUES)})",
         examples=["local"],
     )
-    workers: int | None = Field(None, description="worker processes; null: one for each core", examples=[2])
+    site: Path | None = Field(
+        None, description="site file that describes the job queue", examples=["configs/sites/slurm.yaml"]
+    )
+    workers: int | None = Field(
+        None, description="worker processes; null: one for each core, or all of the site's jobs", examples=[2]
+    )
+    threads: PositiveInt = Field(
+        1, description="tasks that a local worker runs at the same time, sharing its memory", examples=[1]
+    )
     memory_limit: str | Positive = Field(
         0.9,
         description="budget of the whole run: a fraction of the machine, or a size",
         examples=[0.9, "8GiB"],
     )
     dashboard: str | None = Field(
-        ":0", description="address of the Dask dashboard, :0 for any free port; null starts none", examples=[":8787"]
+        ":0",
+        description="address of the Dask dashboard, on localhost unless it names a host; :0: any free port; null: none",
+        examples=[":8787"],
+    )
+    host: str | None = Field(
+        None,
+        description="address that the scheduler listens on; null: localhost, or the interface of the site",
+        examples=["10.0.0.1"],
+    )
+    tls: TlsFiles | None = Field(
+        None,
+        description="certificates, to encrypt what client, scheduler and workers say",
+        examples=[{"ca_file": "ca.pem", "cert": "me.pem", "key": "me.key"}],
     )
 
 

@@ -34,7 +34,7 @@ from hetdask.data.selection import (
 )
 from hetdask.data.store import Store
 from hetdask.data.store_writer import MapRecord, PreparedMap, StoreWriter, WritePlan, write_group
-from hetdask.data.tiling import PIXEL_BYTES, SHARD_BYTES
+from hetdask.data.tiling import PIXEL_BYTES, choose_shard_bytes
 from hetdask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ class Selection:
     frames : tuple of int
         Half-open range, from 0.
     asymmetry : {"error", "average"}
+    angles : sequence of (float, float), optional
+        Ranges of phi that were asked for and hold the entries.
     """
 
     entries: tuple[MapEntry, ...]
     frames: tuple[int, int]
     asymmetry: AsymmetryOption
+    angles: AngleRanges = None
 
     @property
     def n_frames(self) -> int:
@@ -96,7 +99,7 @@ def ingest(
     memory_limit: int | None = None,
     progress: Progress | None = None,
     tile: int | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int | None = None,
 ) -> Store:
     """Write the two-time maps of a file into a store.
 
@@ -134,13 +137,13 @@ def ingest(
     runner : Runner, optional
         Where maps are read and written; None does it in this process.
     memory_limit : int, optional
-        Bytes that all tasks together may take.
+        Bytes that all tasks together may take; by default what the plan of the runner gives them.
     progress : callable, optional
         Called with maps done, maps in all, and a text.
     tile : int, optional
         Frames along a tile.
-    shard_bytes : int
-        Size of a shard in memory.
+    shard_bytes : int, optional
+        Size of a shard in memory; by default what suits the data and the runner.
 
     Returns
     -------
@@ -164,23 +167,32 @@ def ingest(
     >>> store.n_frames, store.q
     (40, array([0.0054, 0.0054]))
     """
-    given_q = None if isinstance(q, str) else q
-    opened = open_source(source, layout=layout, key=key, phi=phi, q=given_q, dt=dt)
-    try:
-        selection = select(opened, q=q, q_tolerance=q_tolerance, frames=frames, angles=angles, asymmetry=asymmetry)
-    except NoAngleError as error:
-        if not angle_fallback:
-            raise
-        warnings.warn(f"{error}. All angles are taken, as fallback_to_all_angles asks for", stacklevel=2)
-        angles = None
-        selection = select(opened, q=q, q_tolerance=q_tolerance, frames=frames, asymmetry=asymmetry)
+    opened, selection = open_selection(
+        source,
+        layout=layout,
+        q=q,
+        q_tolerance=q_tolerance,
+        frames=frames,
+        angles=angles,
+        angle_fallback=angle_fallback,
+        phi=phi,
+        dt=dt,
+        key=key,
+        asymmetry=asymmetry,
+    )
     if not math.isfinite(time_origin):
         raise ConfigError(f"time_origin is {time_origin:g} s, expected a number of seconds, for example 0.0")
     if runner is None:
         from hetdask_cluster.runner import InlineRunner
 
         runner = InlineRunner()
+    if runner.plan is not None:
+        runner.plan.require_reading(task_bytes(opened, selection), f"reading a map of {opened.n_frames} frames")
+        memory_limit = runner.plan.reading if memory_limit is None else memory_limit
     together = concurrent_tasks(opened, selection, runner.n_workers, memory_limit)
+    if shard_bytes is None:
+        room = None if runner.plan is None else runner.plan.task_room
+        shard_bytes = choose_shard_bytes(len(selection.entries), selection.n_frames, room)
     before = _identity(opened.path)
     writer = StoreWriter(
         store,
@@ -189,7 +201,7 @@ def ingest(
         n_frames=selection.n_frames,
         dt=opened.dt,
         time_origin=time_origin,
-        provenance=_provenance(opened, selection, q=q, q_tolerance=q_tolerance, angles=angles),
+        provenance=_provenance(opened, selection, q=q, q_tolerance=q_tolerance),
         overwrite=overwrite,
         tile=tile,
         shard_bytes=shard_bytes,
@@ -206,6 +218,33 @@ def ingest(
             "check the disk, or choose another folder"
         ) from error
     return Store.open(store)
+
+
+def open_selection(
+    source: str | Path,
+    *,
+    layout: str = "auto",
+    q: QSelection = None,
+    q_tolerance: float = Q_TOLERANCE,
+    frames: tuple[int, int] | None = None,
+    angles: AngleRanges = None,
+    angle_fallback: bool = False,
+    phi: ArrayLike | None = None,
+    dt: float | None = None,
+    key: str | None = None,
+    asymmetry: AsymmetryOption = "error",
+) -> tuple[Source, Selection]:
+    """A file and what of it is wanted, without reading any map; see `ingest`."""
+    given_q = None if isinstance(q, str) else q
+    opened = open_source(source, layout=layout, key=key, phi=phi, q=given_q, dt=dt)
+    try:
+        selection = select(opened, q=q, q_tolerance=q_tolerance, frames=frames, angles=angles, asymmetry=asymmetry)
+    except NoAngleError as error:
+        if not angle_fallback:
+            raise
+        warnings.warn(f"{error}. All angles are taken, as fallback_to_all_angles asks for", stacklevel=3)
+        selection = select(opened, q=q, q_tolerance=q_tolerance, frames=frames, asymmetry=asymmetry)
+    return opened, selection
 
 
 def select(
@@ -239,7 +278,7 @@ def select(
                 + ("choose others with q (--q)" if source.q_in_file else "change q (--q)")
             )
     chosen = select_frames(source.n_frames, frames)
-    return Selection(entries, (chosen.start, chosen.stop), asymmetry)
+    return Selection(entries, (chosen.start, chosen.stop), asymmetry, angles)
 
 
 def concurrent_tasks(source: Source, selection: Selection, n_workers: int, memory_limit: int | None) -> int:
@@ -356,9 +395,7 @@ def _sha256(path: str, stop: threading.Event) -> str:
     return digest.hexdigest()
 
 
-def _provenance(
-    source: Source, selection: Selection, *, q: QSelection, q_tolerance: float, angles: AngleRanges
-) -> dict[str, Any]:
+def _provenance(source: Source, selection: Selection, *, q: QSelection, q_tolerance: float) -> dict[str, Any]:
     """What the store says about where it comes from."""
     return {
         "source": source.path,
@@ -370,7 +407,9 @@ def _provenance(
             "q_tolerance": q_tolerance,
             "frames": [selection.frames[0] + 1, selection.frames[1]],
             "frames_in_file": source.n_frames,
-            "angles": None if angles is None else [[float(low), float(high)] for low, high in angles],
+            "angles": None
+            if selection.angles is None
+            else [[float(low), float(high)] for low, high in selection.angles],
             "asymmetry": selection.asymmetry,
         },
         "maps": [{"name": entry.name, "bin": entry.bin} for entry in selection.entries],

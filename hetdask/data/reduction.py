@@ -37,6 +37,9 @@ this keeps more Fisher information than 2, 4 or 8, and as much as 32."""
 MOST_KEPT: Final = 2**22
 """Block means that are kept with a store, 100 MB: the finest level with no more is, and gives the coarser ones."""
 
+BLOCK_BYTES: Final = 200
+"""Memory of a block mean on the way from the workers to the store, with copies."""
+
 RECIPE: Final = {"version": 1, "width": WIDTH}
 """Reductions that were kept by another version of this module do not serve."""
 
@@ -239,7 +242,7 @@ def reduce_store(store: Store, runner: Runner | None = None, *, level: int) -> R
         If a shard is missing or damaged.
     """
     runner = runner or InlineRunner()
-    finest = choose_level(store, MOST_KEPT)
+    finest = choose_level(store, MOST_KEPT if runner.plan is None else min(MOST_KEPT, runner.plan.share // BLOCK_BYTES))
     if level < finest:
         return _reduce(store, level, runner)
     name = f"reduced/{finest}"

@@ -18,6 +18,15 @@ MOST_FRAMES_PER_TILE: Final = 512
 SHARD_BYTES: Final = 64 * 2**20
 """Default size of a shard in memory."""
 
+SMALLEST_SHARD: Final = 4 * 2**20
+LARGEST_SHARD: Final = 256 * 2**20
+
+MOST_SHARDS: Final = 1024
+"""Shards grow beyond their usual size rather than become more: each costs the scheduler a task in every pass."""
+
+TASK_BYTES: Final = 12 * 2**20
+"""What a task on a shard takes beside its pixels: factors of the frames, a tile, buffers."""
+
 LEAST_SHARDS: Final = 8
 """Angles are not packed together so far that fewer shards than this are left to work on."""
 
@@ -73,6 +82,28 @@ def shard_shape(n_phi: int, n_frames: int, tile: int, target_bytes: int = SHARD_
     across = math.ceil(n_blocks / widest)
     side = math.ceil(n_blocks / across) * tile
     return 1, side, side
+
+
+def choose_shard_bytes(n_phi: int, n_frames: int, room: int | None = None) -> int:
+    """Size of the shards of a new store: the usual one, less where workers are small, more where shards are many.
+
+    Parameters
+    ----------
+    n_phi, n_frames : int
+    room : int, optional
+        Bytes that a task may allocate on a worker; None for no limit.
+
+    Examples
+    --------
+    >>> [choose_shard_bytes(n, 4800) // 2**20 for n in (5, 300, 18 * 300)], choose_shard_bytes(5, 4800, 2**25) // 2**20
+    ([64, 64, 256], 20)
+    """
+    tile = tile_size(n_frames)
+    whole = n_phi * upper_tiles(math.ceil(n_frames / tile)) * PIXEL_BYTES * tile**2
+    size = SHARD_BYTES
+    while size < LARGEST_SHARD and whole > MOST_SHARDS * size:
+        size *= 2
+    return size if room is None else max(SMALLEST_SHARD, min(size, room - TASK_BYTES))
 
 
 @dataclass(frozen=True, slots=True)

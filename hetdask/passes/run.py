@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
+from hetdask.passes.plan import held_bytes
 from hetdask.passes.shard import Shard, evaluate_shard
-from hetdask.passes.tiles import RESIDENT_BYTES, Series, collect_tiles
+from hetdask.passes.tiles import Series, collect_tiles
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -117,7 +118,7 @@ class Passes:
         self._sources: list[Any] = []
         free = np.inf if resident_bytes is None else float(resident_bytes)
         for spec in store.shards():
-            size = spec.n_tiles * store.tile**2 * RESIDENT_BYTES
+            size = held_bytes(spec, store.tile)
             if size <= free:
                 free -= size
                 self._sources.append(runner.put(load_shard, spec))

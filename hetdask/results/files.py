@@ -220,6 +220,7 @@ def write_run(
     store: Store,
     *,
     config: Mapping[str, object] | None = None,
+    report: bool = True,
     plots: bool = True,
     most_figures: int = ANGLE_FIGURES,
     runner: Runner | None = None,
@@ -240,6 +241,8 @@ def write_run(
         The data that were fitted.
     config : mapping
         Resolved settings, as plain JSON.
+    report : bool
+        Draw figures and write report.html now; otherwise `refresh_report` does so later.
     plots : bool
         Draw figures.
     most_figures : int
@@ -266,7 +269,8 @@ def write_run(
         with _replacing(folder / DATASET_FOLDER) as temporary:
             write_dataset(temporary, result.to_xarray(), _reduced_maps(result, store, runner), LIMIT)
         result._folder = folder
-        refresh_report(result, folder, plots=plots, most_figures=most_figures)
+        if report:
+            refresh_report(result, folder, plots=plots, most_figures=most_figures)
     return result
 
 

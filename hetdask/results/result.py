@@ -178,9 +178,11 @@ class SearchSummary(_Part):
 class Memory(_Part):
     """Memory of the run in bytes; null where it was not planned or not measured."""
 
-    budget: int | None = None
-    projected: int | None = None
-    peak_worker: int | None = None
+    budget: int | None = Field(None, description="Of the whole run.")
+    projected: int | None = Field(None, description="Expected peak of the whole run.")
+    projected_worker: int | None = Field(None, description="Expected peak of one worker.")
+    peak_worker: int | None = Field(None, description="Largest resident size of a worker, as the kernel counts it.")
+    peak_client: int | None = Field(None, description="The same of the process that ran the fit.")
 
 
 class Result(_Part):

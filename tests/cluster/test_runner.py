@@ -7,13 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask
+import numpy as np
 import pytest
 
-from hetdask.errors import ClusterError, DataError
-from hetdask_cluster.local import open_runner
-from hetdask_cluster.memory import MIB
+from hetdask.errors import ClusterError, ConfigError, DataError
+from hetdask_cluster.local import available_cores, open_runner, plan_run
+from hetdask_cluster.memory import MIB, PAUSE, TERMINATE
 from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
-from hetdask_cluster.threads import SET_BY_NANNIES, THREAD_VARIABLES, preserved_environment, worker_environment
+from hetdask_cluster.threads import (
+    SET_BY_NANNIES,
+    THREAD_VARIABLES,
+    library_threads,
+    preserved_environment,
+    worker_environment,
+)
 
 
 def scale(value: float, factor: float = 1.0) -> float:
@@ -45,6 +53,15 @@ def fail_once(folder: str) -> str:
 
 def environment(_: int) -> dict[str, str | None]:
     return {name: os.environ.get(name) for name in THREAD_VARIABLES}
+
+
+def multiply_with_blas(_: int) -> float:
+    return float((np.ones((64, 64)) @ np.ones((64, 64))).sum())
+
+
+def memory_settings(_: int) -> dict[str, Any]:
+    found: dict[str, Any] = dask.config.get("distributed.worker.memory")
+    return found
 
 
 def process(_: int) -> int:
@@ -121,6 +138,42 @@ def test_each_worker_computes_with_one_thread(dask_runner: DaskRunner) -> None:
     assert dask_runner.n_workers == 2
 
 
+def test_libraries_on_workers_obey_and_the_record_says_so(dask_runner: DaskRunner, inline_runner: InlineRunner) -> None:
+    dask_runner.map(multiply_with_blas, [0, 1])
+    asked = max(int(os.environ.get(name, "1")) for name in THREAD_VARIABLES)
+    described = dask_runner.describe()
+    assert described["workers"] == 2
+    assert described["threads_per_worker"] == 1
+    assert described["library_threads"] == asked
+    assert inline_runner.describe()["workers"] == 0
+
+
+def test_variables_of_the_user_win_and_leave_fewer_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert library_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert library_threads() == 2
+    cores = available_cores()
+    plan = plan_run("local", memory_limit="4GiB")
+    assert plan is not None
+    assert plan.workers == max(1, cores // 2)
+    with open_runner("local", workers=1, memory_limit="2GiB") as runner:
+        found = runner.map(environment, [0])[0]
+        assert (found["OMP_NUM_THREADS"], found["NUMBA_NUM_THREADS"]) == ("2", "1")
+        assert found["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(ConfigError, match="OMP_NUM_THREADS: found 'many'"):
+        plan_run("local", memory_limit="4GiB")
+
+
+def test_no_worker_spills_or_pauses_below_its_plan(dask_runner: DaskRunner) -> None:
+    settings = dask_runner.map(memory_settings, [0])[0]
+    assert (settings["target"], settings["spill"]) == (False, False)
+    assert (settings["pause"], settings["terminate"]) == (PAUSE, TERMINATE)
+
+
 def test_the_peak_of_the_workers_is_within_their_plan(runner: Runner) -> None:
     assert 16 * MIB < runner.peak_worker() < 16 * 2**30
     if isinstance(runner, DaskRunner):
@@ -134,7 +187,7 @@ def test_the_environment_of_this_process_stays_as_it_was() -> None:
         for name in SET_BY_NANNIES:
             os.environ[name] = "7"
     assert dict(os.environ) == before
-    assert all(key.endswith(THREAD_VARIABLES) for key in worker_environment(3))
+    assert all(key.endswith(THREAD_VARIABLES) for key in worker_environment())
 
 
 def test_a_dead_worker_costs_time_but_no_results(dask_runner: DaskRunner) -> None:

@@ -82,7 +82,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "identified": True,
     }
     assert set(content["angles"][0]) >= {"phi", "q", "contrast", "offset", "sigma", "reduced_chi_squared"}
-    assert set(content["memory"]) == {"budget", "projected", "peak_worker"}
+    assert set(content["memory"]) == {"budget", "projected", "projected_worker", "peak_worker", "peak_client"}
     assert content["errors"] == "iid"
 
 

@@ -1,0 +1,134 @@
+"""Where a run computes: the plan that is shown and checked before anything starts, and the runner."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hetdask.config import ComputeSettings, Settings
+    from hetdask.passes.plan import FitPlan
+    from hetdask_cluster.memory import MemoryPlan
+    from hetdask_cluster.runner import Runner
+    from hetdask_cluster.site import Site
+
+
+def site_of(compute: ComputeSettings) -> Site | None:
+    """The site that the settings name."""
+    from hetdask.config import load_site
+
+    return None if compute.site is None else load_site(compute.site)
+
+
+def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractContextManager[Runner]:
+    """Runner that the settings ask for, for a ``with`` block; `prepare` compiles kernels before workers start."""
+    from hetdask.analysis import KERNELS
+    from hetdask_cluster.local import open_runner
+
+    return open_runner(
+        **_where(compute),
+        dashboard=compute.dashboard,
+        host=compute.host,
+        tls=compute.tls,
+        prepare=KERNELS if prepare else None,
+    )
+
+
+def _where(compute: ComputeSettings) -> dict[str, Any]:
+    return {
+        "scheduler": compute.scheduler,
+        "workers": compute.workers,
+        "threads_per_worker": compute.threads,
+        "memory_limit": compute.memory_limit,
+        "site": site_of(compute),
+    }
+
+
+def plan_settings(settings: Settings) -> FitPlan:
+    """What a fit needs, from its settings and the head of its data file; nothing is started.
+
+    Raises
+    ------
+    HetdaskError
+        If the data are not there, or the workers make no sense.
+    """
+    from hetdask_cluster.local import plan_run
+
+    return plan_data(settings, plan_run(**_where(settings.compute)))
+
+
+def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
+    """The same within a memory plan that is known already."""
+    from hetdask.analysis import selection_options, store_of
+    from hetdask.data.ingest import open_selection, task_bytes
+    from hetdask.data.store import Store
+    from hetdask.data.tiling import Tiling, choose_shard_bytes
+    from hetdask.passes.plan import FitPlan
+
+    data = settings.data
+    if data.source is None:
+        return FitPlan(Store.open(store_of(data)).tiling, memory)
+    with warnings.catch_warnings():
+        # What there is to warn of is said when the file is read.
+        warnings.simplefilter("ignore")
+        source, selection = open_selection(data.source, **selection_options(data))
+    count, frames = len(selection.entries), selection.n_frames
+    size = choose_shard_bytes(count, frames, None if memory is None else memory.task_room)
+    tiling = Tiling.plan(count, frames, shard_bytes=size)
+    return FitPlan(tiling, memory, task_bytes(source, selection))
+
+
+def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str, str]]:
+    """Rows of the table that `hetdask fit --dry-run` shows."""
+    from hetdask_cluster.memory import format_bytes
+
+    tiling, memory = plan.tiling, plan.memory
+    count, shards = tiling.n_phi, len(plan.shards())
+    pixels = count * tiling.n_frames * (tiling.n_frames - 1) // 2
+    yield "data", f"{count} maps of {tiling.n_frames} × {tiling.n_frames} frames, {pixels:,} pixels"
+    yield "scheduler", compute.scheduler if compute.site is None else f"{compute.scheduler}, {compute.site}"
+    if memory is None:
+        yield "workers", "those of the running scheduler"
+    else:
+        yield "workers", f"{memory.workers or 'none: tasks run in this process'}"
+        yield "threads per worker", str(memory.threads)
+        yield "memory budget", format_bytes(memory.budget)
+        yield "client", format_bytes(memory.client)
+        yield "limit per worker", format_bytes(memory.per_worker)
+    yield "shards", f"{shards} of at most {format_bytes(plan.shard)}"
+    kept = plan.resident
+    residency = "all stay in memory" if kept == shards else f"{kept} stay in memory, {shards - kept} are read each pass"
+    yield "residency", residency
+    if plan.reading:
+        yield "reading a map", format_bytes(plan.reading)
+    if plan.projected is not None and plan.projected_worker is not None:
+        yield "projected peak per worker", format_bytes(plan.projected_worker)
+        yield "projected peak of the run", format_bytes(plan.projected)
+
+
+def show_plan(settings: Settings) -> None:
+    """Print the plan of a fit, and the script of its jobs where it has any.
+
+    Raises
+    ------
+    HetdaskError
+        If the fit does not fit, after the plan is printed.
+    """
+    import click
+
+    compute = settings.compute
+    plan = plan_settings(settings)
+    rows = list(describe_plan(plan, compute))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:<{width}}  {value}")
+    site = site_of(compute)
+    if site is not None:
+        from hetdask.analysis import KERNELS
+        from hetdask_cluster.queues import worker_script
+
+        click.echo(f"\nscript of each of {site.jobs_for(compute.workers)} jobs:\n")
+        click.echo(worker_script(site, KERNELS))
+    plan.require()

@@ -1,0 +1,141 @@
+"""Fits on a real Slurm with one node: the same answer as in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from hetdask.data.writers import write_aps_u
+from hetdask.model import simulate_gaussian
+
+START = Path(__file__).parent / "start.sh"
+SITE = Path(__file__).parents[2] / "configs" / "sites" / "local-slurm.yaml"
+TRUTH = {"D0_ref": 300.0, "D0_sample": 2000.0, "v0": 120.0, "f0": 0.45, "phi0": 12.0}
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Slurm of our own; its configuration."""
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(
+            f"NO SLURM IS TESTED HERE: {', '.join(missing) or 'it starts as root only'}; as root on Debian or Ubuntu, "
+            "`tests/slurm/start.sh install` installs it"
+        )
+    folder = tmp_path_factory.mktemp("slurm")
+    started = subprocess.run([START, folder], capture_output=True, text=True, timeout=120, check=False)
+    try:
+        assert started.returncode == 0, started.stderr
+        yield folder / "slurm.conf"
+    finally:
+        pids = [int(path.read_text()) for path in folder.glob("*.pid")]
+        processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+        subprocess.run([START, "stop", folder], timeout=60, check=True)
+        _, left = psutil.wait_procs(processes, timeout=30)
+        alive = [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+        if alive:
+            warnings.warn(f"still running: {alive}", stacklevel=1)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    phi, q, dt = [0.0, 45.0, 90.0], 0.0054, 0.5
+    times = dt * np.arange(80)
+    maps = simulate_gaussian(TRUTH, times, phi, q, contrast=0.3, offset=1.0, sigma=0.01, rng=np.random.default_rng(2))
+    write_aps_u(folder / "scan.hdf", maps, phi, [q] * 3, dt)
+    content = {
+        "data": {"source": str(folder / "scan.hdf"), "q": q},
+        "parameters": {name: {"value": 1.1 * value} for name, value in TRUTH.items()},
+        "fit": {"active_parameters": ["D0_ref", "D0_sample", "v0", "f0"]},
+        "output": {"plots": False},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    return folder / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def here(config: Path) -> dict[str, Any]:
+    """The same fit in this process."""
+    run("fit", config, "-o", config.parent / "here", "--scheduler", "inline")
+    return result_of(config.parent / "here")
+
+
+def run(*arguments: object, folder: Path | None = None, conf: Path | None = None) -> str:
+    command = [sys.executable, "-m", "hetdask.cli.main", *(str(argument) for argument in arguments)]
+    environment = os.environ | ({} if conf is None else {"SLURM_CONF": str(conf)})
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def assert_same(result: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert result["status"] == expected["status"] == "converged"
+    assert result["chi_squared"] == pytest.approx(expected["chi_squared"], rel=1e-10)
+    for name, parameter in result["parameters"].items():
+        assert parameter["value"] == pytest.approx(expected["parameters"][name]["value"], rel=1e-5), name
+
+
+def queue_is_empty(conf: Path) -> bool:
+    environment = os.environ | {"SLURM_CONF": str(conf)}
+    listed = subprocess.run(
+        ["squeue", "--noheader"], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    return not listed.stdout.strip()
+
+
+def wait_until_empty(conf: Path) -> None:
+    deadline, pause = time.monotonic() + 240, threading.Event()
+    while not queue_is_empty(conf):
+        assert time.monotonic() < deadline, "jobs are still in the queue"
+        pause.wait(0.5)
+
+
+def test_workers_that_are_jobs_of_slurm_give_the_same_answer(
+    slurm: Path, config: Path, here: dict[str, Any], tmp_path: Path
+) -> None:
+    run("fit", config, "--scheduler", "slurm", "--site", SITE, "-o", tmp_path / "run", folder=tmp_path, conf=slurm)
+    result = result_of(tmp_path / "run")
+    assert_same(result, here)
+    cluster = result["provenance"]["cluster"]
+    assert (cluster["runner"], cluster["workers"], cluster["library_threads"]) == ("dask", 1, 1)
+    log = "".join(path.read_text() for path in (tmp_path / "hetdask_logs").iterdir())
+    assert "hetdask_cluster.preload" in log, "settings did not reach the worker"
+    wait_until_empty(slurm)
+
+
+def test_a_whole_run_inside_one_job_gives_the_same_answer(
+    slurm: Path, config: Path, here: dict[str, Any], tmp_path: Path
+) -> None:
+    said = run("submit", config, "--site", SITE, "-o", tmp_path / "run", folder=tmp_path, conf=slurm)
+    assert said.startswith("job ")
+    wait_until_empty(slurm)
+    logs = "".join(path.read_text() for path in (tmp_path / "hetdask_logs").iterdir())
+    assert (tmp_path / "run" / "result.json").exists(), logs
+    result = result_of(tmp_path / "run")
+    assert_same(result, here)
+    assert result["memory"]["budget"] <= 1536 * 2**20
