@@ -96,5 +96,6 @@ def measured_threads() -> int:
     pools = [int(pool["num_threads"]) for pool in threadpool_info()]
     numba = sys.modules.get("numba")
     if numba is not None:
-        pools.append(int(numba.get_num_threads()))
+        # Not `get_num_threads`, which starts that many threads.
+        pools.append(int(numba.config.NUMBA_NUM_THREADS))
     return max(pools, default=1)

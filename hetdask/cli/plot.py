@@ -47,6 +47,8 @@ def take_request(options: dict[str, Any]) -> Request | None:
             raise click.UsageError(f"{flag} belongs to --plot-simulated-data: add that, or leave {flag} out")
     if not (experimental or simulated):
         return None
+    if options.pop("dry_run"):
+        raise click.UsageError("--dry-run belongs to a fit: leave it out, or the plots")
     return Request(
         experimental,
         simulated,
@@ -107,10 +109,7 @@ def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quie
     target = folder / EXPERIMENTAL
     with writing(folder):
         target.mkdir(parents=True, exist_ok=True)
-    with (
-        show_progress(quiet=quiet) as progress,
-        open_compute(settings.compute) as runner,
-    ):
+    with show_progress(quiet=quiet) as progress, open_compute(settings.compute, prepare=False) as runner:
         store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
     shown = shown_angles(store.n_phi, MOST)
     maps = [

@@ -51,6 +51,7 @@ class Recorder(InlineRunner):
     """In process, remembering how many tasks were handed over at a time."""
 
     def __init__(self, n_workers: int) -> None:
+        super().__init__()
         self.n_workers = n_workers
         self.waves: list[int] = []
 

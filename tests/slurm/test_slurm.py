@@ -14,13 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
 import yaml
 
+from hetdask.config import load_site
 from hetdask.data.writers import write_aps_u
 from hetdask.model import simulate_gaussian
+from hetdask_cluster.queues import queue_client
+from hetdask_cluster.runner import DaskRunner
+from hetdask_cluster.site import Adaptive
 
 START = Path(__file__).parent / "start.sh"
 SITE = Path(__file__).parents[2] / "configs" / "sites" / "local-slurm.yaml"
@@ -125,6 +130,30 @@ def test_workers_that_are_jobs_of_slurm_give_the_same_answer(
     assert (cluster["runner"], cluster["workers"], cluster["library_threads"]) == ("dask", 1, 1)
     log = "".join(path.read_text() for path in (tmp_path / "hetdask_logs").iterdir())
     assert "hetdask_cluster.preload" in log, "settings did not reach the worker"
+    wait_until_empty(slurm)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_jobs_that_end_are_replaced(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, adaptive: bool
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(slurm))
+    monkeypatch.setattr("hetdask_cluster.queues.REPLACE_SECONDS", 2.0)
+    monkeypatch.chdir(tmp_path)
+    site = load_site(SITE)
+    if adaptive:
+        site = site.model_copy(update={"adaptive": Adaptive(minimum=1, maximum=1)})
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}), queue_client(site, 1) as client:
+        runner = DaskRunner(client)
+        kept = runner.put(abs, -5)
+        assert runner.map(abs, [kept]) == [5]
+        (first,) = client.nthreads()
+        subprocess.run(["scancel", "--user=root"], timeout=30, check=True)
+        deadline, pause = time.monotonic() + 120, threading.Event()
+        while first in client.nthreads() or not client.nthreads():
+            assert time.monotonic() < deadline, "no job took the place of the one that ended"
+            pause.wait(0.2)
+        assert runner.map(abs, [kept]) == [5]
     wait_until_empty(slurm)
 
 
