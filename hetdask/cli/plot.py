@@ -73,8 +73,6 @@ def plot_data(config: str | None, request: Request, options: dict[str, Any]) -> 
 
     if config is None and request.experimental:
         raise click.UsageError("--plot-experimental-data needs --config: which data?")
-    if options.pop("dry_run"):
-        raise click.UsageError("--dry-run shows the plan of a fit, and a plot has none: leave one of them out")
     resume, overwrite, quiet = (options.pop(name) for name in ("resume", "overwrite", "quiet"))
     if config is None:
         config = str(files("hetdask.config").joinpath("demo.yaml"))
