@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -77,10 +77,8 @@ def import_(file: Path, q: float | None, dt: float | None, frames: int | None) -
 def train_command(
     config: Path | None,
     experiments: int | None,
-    scheduler: str | None,
-    workers: int | None,
-    memory_limit: str | None,
     quiet: bool,
+    **options: Any,
 ) -> int:
     """Train the learned start on simulated experiments and on the fits that are remembered.
 
@@ -89,26 +87,29 @@ def train_command(
     """
     from rich.console import Console
 
+    from hetdask.cli.compute import open_compute
+    from hetdask.cli.options import compute_overrides
     from hetdask.cli.progress import show_progress
+    from hetdask.config import Settings, load_settings
     from hetdask.learn.model import EXPERIMENTS
     from hetdask.learn.simulated import conditions_of, usual_conditions
     from hetdask.learn.start import model_path, train_and_keep
-    from hetdask_cluster.local import open_runner
 
+    settings = Settings() if config is None else load_settings(config)
     if config is None:
         conditions = usual_conditions()
     else:
         from hetdask.analysis import DATA_FOLDER, problem_of
-        from hetdask.config import load_settings
         from hetdask.data.store import Store
         from hetdask.passes.run import series_of
 
-        settings = load_settings(config)
         store = Store.open(settings.data.store or settings.output.folder / DATA_FOLDER)
         conditions = conditions_of(problem_of(settings, store), series_of(store))
+    given = {key.removeprefix("compute."): value for key, value in compute_overrides(**options)}
+    compute = settings.compute.model_copy(update=given)
     with (
         show_progress(quiet=quiet) as progress,
-        open_runner(scheduler or "local", workers, memory_limit=memory_limit or 0.9) as runner,
+        open_compute(compute, prepare=False) as runner,
     ):
         progress.stage("learn")
         model = train_and_keep(

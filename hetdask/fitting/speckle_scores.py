@@ -37,7 +37,7 @@ SPECKLES: Final = 4096
 FIELDS: Final = 4 * SPECKLES
 """Speckles of many modes are nearly Gaussian, so fewer do: no more than so many modes in all are simulated."""
 
-BATCHES: Final = 4
+BATCHES: Final = 16
 """Tasks in which the speckles of one angle are simulated."""
 
 LEAST_CONTRAST: Final = 0.01
