@@ -133,6 +133,11 @@ def test_flow_that_may_be_aliased_and_fractions_that_are_clipped_are_reported(tm
         store, {"parameters": parameters, "fit": {"active_parameters": ["D0_ref", "D0_sample", "v0", "f0"]}}
     )
     aliased, clipped = result.identifiability.cautions
-    assert aliased.startswith("the flow turns the phase by up to 10")
-    assert "% of the frames to 1" in clipped
+    found = {name: parameter.value for name, parameter in result.parameters.items()}
+    turn = np.degrees(Q * np.cos(np.radians(found["phi0"])) * found["v0"] * DT)
+    share = np.mean(found["f0"] * np.exp(found["f1"] * TIME) >= 1.0)
+    assert 90.0 < turn < 180.0
+    assert aliased.startswith(f"the flow turns the phase by up to {turn:.0f}° from frame to frame at phi = 0°")
+    assert 0.5 < share < 0.9
+    assert f"clipped on {share:.0%} of the frames to 1" in clipped
     assert all(caution[5:] in as_text(summary(result), 1000) for caution in result.identifiability.cautions)

@@ -12,6 +12,7 @@ up anew until it leads nowhere else (composite Gauss-Newton in a trust region).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
@@ -122,10 +123,8 @@ def solve(method: MinMax, objective: Objective, start: Array, lower: Array, uppe
 
 
 @dataclass(frozen=True, slots=True)
-class Ellipsoidal:
-    """Worst case over one ball around all residuals and derivatives, ‖[ΔJ Δr]‖_F/√n <= radius.
-
-    The inner maximum is rms + radius·√(1 + ‖y‖²) (doi:10.1137/S0895479896298130).
+class _Ball(ABC):
+    """Worst case within a ball around all data; what a ball is, and so the penalty, each method says itself.
 
     Attributes
     ----------
@@ -137,7 +136,6 @@ class Ellipsoidal:
         See `MinMax`.
     """
 
-    name: ClassVar[str] = "ellipsoidal"
     derivatives: ClassVar[bool] = True
     radius: float = 0.01
     alpha: float = 0.0
@@ -146,9 +144,9 @@ class Ellipsoidal:
     tolerance: float = 1e-8
 
     @property
+    @abstractmethod
     def penalty(self) -> Penalty:
         """What it adds to the root mean square."""
-        return Penalty(euclidean=self.radius, alpha=self.alpha, beta=self.beta)
 
     def problems(self, objective: Objective, x: Array) -> Problems:
         """All data."""
@@ -160,34 +158,35 @@ class Ellipsoidal:
 
 
 @dataclass(frozen=True, slots=True)
-class Wasserstein:
+class Ellipsoidal(_Ball):
+    """Worst case over one ball around all residuals and derivatives, ‖[ΔJ Δr]‖_F/√n <= radius.
+
+    The inner maximum is rms + radius·√(1 + ‖y‖²) (doi:10.1137/S0895479896298130). Attributes as of `_Ball`.
+    """
+
+    name: ClassVar[str] = "ellipsoidal"
+
+    @property
+    def penalty(self) -> Penalty:
+        """What it adds to the root mean square."""
+        return Penalty(euclidean=self.radius, alpha=self.alpha, beta=self.beta)
+
+
+@dataclass(frozen=True, slots=True)
+class Wasserstein(_Ball):
     """Worst case over all distributions of pixels within a type-2 Wasserstein ball around the measured one.
 
     Moving a pixel costs the largest of the changes of its residual and its scaled derivatives. The root of the worst
     mean square is rms + radius·(1 + ‖y‖₁) (doi:10.1017/jpr.2019.49): a parameter leaves its start value only if the
-    data ask for it. Attributes as of `Ellipsoidal`.
+    data ask for it. Attributes as of `_Ball`.
     """
 
     name: ClassVar[str] = "wasserstein"
-    derivatives: ClassVar[bool] = True
-    radius: float = 0.01
-    alpha: float = 0.0
-    beta: float = 0.0
-    max_evaluations: int = 200
-    tolerance: float = 1e-8
 
     @property
     def penalty(self) -> Penalty:
         """What it adds to the root mean square."""
         return Penalty(absolute=self.radius, alpha=self.alpha, beta=self.beta)
-
-    def problems(self, objective: Objective, x: Array) -> Problems:
-        """All data."""
-        return _of_all_data(objective, x)
-
-    def solve(self, objective: Objective, start: Array, lower: Array, upper: Array) -> Ending:
-        """Minimise from `start` (p,) within bounds (p,)."""
-        return solve(self, objective, start, lower, upper)
 
 
 @dataclass(frozen=True, slots=True)
