@@ -1,6 +1,6 @@
 """Whether errors hold: how often intervals around the estimates contain the truth, over simulated experiments.
 
-    python benchmarks/coverage.py --figure docs/coverage.png
+    python benchmarks/error_coverage.py --figure docs/coverage.png
 
 Every experiment is an average over simulated speckles, fitted by `hetdask.fit` from the truth with default settings.
 Counted are the parameters that the fit itself calls identified. An interval of one standard error should contain the
@@ -8,19 +8,14 @@ truth in 68 % of the experiments, one of 1.96 in 95 %; the same intervals from e
 beside.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-# Numba imports a package of the name of this file if there is one, and would find this file.
-sys.modules["coverage"] = None  # type: ignore[assignment]
 
 import numpy as np
 from common import Ratio, console, machine, parse_arguments, show, show_ratios, significant, versions, write_result
@@ -233,7 +228,7 @@ def main() -> None:
     show_ratios(ratios)
     write_result(
         options.results,
-        "coverage",
+        "error_coverage",
         settings={
             "experiments": options.experiments,
             "frames": FRAMES,
