@@ -20,7 +20,7 @@ from hetdask.config import DataSettings, Settings, load_settings
 from hetdask.data.ingest import ingest
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
-from hetdask.data.tiling import PIXEL_BYTES
+from hetdask.data.tiling import PIXEL_BYTES, Tiling
 from hetdask.errors import ConfigError, DataError
 from hetdask.fitting import (
     Ellipsoidal,
@@ -40,9 +40,12 @@ from hetdask.fitting import (
     integrable_bounds,
     refine,
 )
+from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
+from hetdask.fitting.refits import prepare_refits, refit_bytes
 from hetdask.fitting.uncertainty import uncertainty_of
 from hetdask.learn.history import append, record_of
+from hetdask.model.parameters import NAMES
 from hetdask.passes.chi_squared import noise_levels
 from hetdask.passes.plan import FitPlan
 from hetdask.passes.reduced import ReducedPasses
@@ -50,6 +53,7 @@ from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.build import learned_summary, search_summary
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
+from hetdask.results.intervals import bootstrap_result, no_bootstrap
 from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import peak_memory
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from hetdask.learn.model import Prediction
+    from hetdask_cluster.memory import MemoryPlan
 
 DATA_FOLDER: Final = "data.zarr"
 """Name of the store in a run folder, where the settings give a source and no store."""
@@ -76,7 +81,7 @@ class Progress(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins.
 
-        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "results" and "report".
+        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "bootstrap", "results" and "report".
         """
 
     def advance(self, done: int, total: int, text: str) -> None:
@@ -341,7 +346,7 @@ def analyse(
 ) -> Result:
     """Fit a store on a runner, into a run folder from `prepare_run_folder`, without its report; else as `fit`."""
     progress = progress or Silent()
-    plan = FitPlan(store.tiling, runner.plan)
+    plan = FitPlan(store.tiling, runner.plan, refits=refit_task(settings, store.tiling, runner.plan))
     plan.require()
     stages = _Stages(progress)
     problem = problem_of(settings, store)
@@ -395,6 +400,9 @@ def analyse(
         facts["noise"] = noise
     with stages("errors"):
         facts["uncertainty"] = uncertainty_of(passes, best, noise, runner, seed=settings.fit.seed)
+    if settings.fit.bootstrap:
+        with stages("bootstrap"):
+            _bootstrap(store, passes, problem, best, facts, settings, runner, progress)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
@@ -408,6 +416,34 @@ def analyse(
     if result.status == "converged" and settings.fit.remember:
         _remember(best, store, reduced)
     return result
+
+
+def refit_task(settings: Settings, tiling: Tiling, memory: MemoryPlan | None) -> int:
+    """Memory of a task that refits such data, bytes; 0 where the settings ask for no refits."""
+    return refit_bytes(tiling.n_phi, tiling.n_frames, memory) if settings.fit.refits else 0
+
+
+def _bootstrap(
+    store: Store,
+    passes: Passes,
+    problem: Problem,
+    best: Refinement,
+    facts: RunFacts,
+    settings: Settings,
+    runner: Runner,
+    progress: Progress,
+) -> None:
+    """Enter the outcome of a bootstrap, or why there is none, into the facts."""
+    noise = facts["noise"]
+    if best.status != "converged" or best.robust or noise is None:
+        reason = "the noise could not be told from the residuals" if noise is None else "no classical fit converged"
+        facts["bootstrap"] = no_bootstrap(reason)
+        return
+    refits = prepare_refits(store, passes, problem, best, runner)
+    count, seed = settings.fit.bootstrap, settings.fit.seed
+    found = bootstrap(refits, best, noise, runner, count=count, seed=seed, on_done=progress.advance)
+    facts["bootstrap"] = bootstrap_result(found, best, facts["uncertainty"])
+    facts["refitted"] = np.array([refits.problem.vector(x) for x in found.estimates]).reshape(-1, len(NAMES))
 
 
 def _predict(reduced: ReducedPasses, problem: Problem, runner: Runner, progress: Progress) -> Prediction:

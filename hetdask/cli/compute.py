@@ -61,7 +61,7 @@ def plan_settings(settings: Settings) -> FitPlan:
 
 def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     """The same within a memory plan that is known already."""
-    from hetdask.analysis import selection_options, store_of
+    from hetdask.analysis import refit_task, selection_options, store_of
     from hetdask.data.ingest import open_selection, task_bytes
     from hetdask.data.store import Store
     from hetdask.data.tiling import Tiling, choose_shard_bytes
@@ -69,7 +69,8 @@ def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
 
     data = settings.data
     if data.source is None:
-        return FitPlan(Store.open(store_of(data)).tiling, memory)
+        tiling = Store.open(store_of(data)).tiling
+        return FitPlan(tiling, memory, refits=refit_task(settings, tiling, memory))
     with warnings.catch_warnings():
         # What there is to warn of is said when the file is read.
         warnings.simplefilter("ignore")
@@ -77,7 +78,7 @@ def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     count, frames = len(selection.entries), selection.n_frames
     size = choose_shard_bytes(count, frames, None if memory is None else memory.task_room)
     tiling = Tiling.plan(count, frames, shard_bytes=size)
-    return FitPlan(tiling, memory, task_bytes(source, selection))
+    return FitPlan(tiling, memory, task_bytes(source, selection), refit_task(settings, tiling, memory))
 
 
 def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str, str]]:
@@ -103,6 +104,8 @@ def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str
     yield "residency", residency
     if plan.reading:
         yield "reading a map", format_bytes(plan.reading)
+    if plan.refits:
+        yield "a refit", format_bytes(plan.refits)
     if plan.projected is not None and plan.projected_worker is not None:
         yield "projected peak per worker", format_bytes(plan.projected_worker)
         yield "projected peak of the run", format_bytes(plan.projected)

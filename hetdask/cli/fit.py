@@ -62,6 +62,7 @@ def settings_of(
     workers: int | None,
     memory_limit: str | None,
     start: str | None,
+    bootstrap: int | None,
     seed: int | None,
     assignments: tuple[str, ...],
     no_plots: bool,
@@ -74,6 +75,7 @@ def settings_of(
     options = {
         "fit.method": method,
         "fit.start": start,
+        "fit.bootstrap": bootstrap,
         "fit.seed": seed,
         "output.folder": output,
         "output.plots": False if no_plots else None,

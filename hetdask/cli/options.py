@@ -100,6 +100,12 @@ fit_options = combine(
         help="Start values: those of the configuration, a global search within the bounds, or what was learned. "
         "[default: given if the configuration has any]",
     ),
+    click.option(
+        "--bootstrap",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Simulate N experiments from the fit and fit them again, for errors to all orders. [default: 0]",
+    ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),
     click.option(
         "--set",

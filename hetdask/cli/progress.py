@@ -24,6 +24,7 @@ STAGES: Final = {
     "load": "load",
     "refine": "fit",
     "errors": "errors",
+    "bootstrap": "bootstrap",
     "results": "results",
     "report": "report",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     BeforeValidator,
@@ -51,6 +51,10 @@ type Start = Literal["given", "search", "learned"]
 
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
 type AngleRange = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
+
+
+LEAST_BOOTSTRAP: Final = 40
+"""Experiments of a bootstrap, at least: one in forty lies beyond each end of a 95 % interval."""
 
 
 class DataSettings(Section):
@@ -182,6 +186,12 @@ class FitSettings(Section):
     seed: Annotated[int, Field(ge=0)] = Field(
         0, description="seed of all random numbers of the fit; recorded with the result", examples=[0]
     )
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        0,
+        description="experiments to simulate from the fit and fit again, for errors to all orders; 0: none, else 40 or "
+        "more",
+        examples=[200],
+    )
     remember: bool = Field(
         True, description="add a converged fit to the history that the learned start is trained on", examples=[False]
     )
@@ -199,6 +209,25 @@ class FitSettings(Section):
                 "classical"
             )
         return self
+
+    @model_validator(mode="after")
+    def _refits(self) -> Self:
+        if 0 < self.bootstrap < LEAST_BOOTSTRAP:
+            raise ConfigError(
+                f"fit.bootstrap is {self.bootstrap}, expected 0 or at least {LEAST_BOOTSTRAP}: fewer refits have no "
+                "95 % interval; for example bootstrap: 200"
+            )
+        if self.bootstrap and self.method == "robust":
+            raise ConfigError(
+                "fit.bootstrap refits by least squares, which says nothing about robust fits: use method: classical or "
+                "all, or bootstrap: 0"
+            )
+        return self
+
+    @property
+    def refits(self) -> bool:
+        """Whether errors by refits are asked for."""
+        return self.bootstrap > 0
 
     def methods(self) -> list[str]:
         """Names of the methods to run, in their order."""

@@ -218,8 +218,13 @@ def choose_level(store: Store, max_points: int) -> int:
 
     The coarsest level where none has so few: angles are always kept whole.
     """
-    coarsest = max(store.n_frames // WIDTH, 1).bit_length() - 1
-    sizes = (store.n_phi * blocks_of(store.n_frames, level).n_blocks for level in range(coarsest))
+    return level_within(store.n_phi, store.n_frames, max_points)
+
+
+def level_within(n_phi: int, n_frames: int, max_points: int) -> int:
+    """The same for so many maps of so many frames."""
+    coarsest = max(n_frames // WIDTH, 1).bit_length() - 1
+    sizes = (n_phi * blocks_of(n_frames, level).n_blocks for level in range(coarsest))
     return next((level for level, size in enumerate(sizes) if size <= max_points), coarsest)
 
 

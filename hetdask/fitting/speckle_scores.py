@@ -79,7 +79,7 @@ def score_covariance(
         To be simulated; fewer where the contrast is low.
     """
     batches = [
-        _Batch(m, float(np.clip(contrast[m], LEAST_CONTRAST, 1.0)), (seed, m, k))
+        _Batch(m, contrast_of_speckles(float(contrast[m])), (seed, m, k))
         for m in range(series.n_phi)
         for k in range(BATCHES)
     ]
@@ -90,15 +90,30 @@ def score_covariance(
     return total
 
 
+def contrast_of_speckles(contrast: float) -> float:
+    """The contrast of speckles that stand for those of a map with this contrast over offset."""
+    return float(np.clip(contrast, LEAST_CONTRAST, 1.0))
+
+
+def mode_shares(contrast: float) -> dict[int, float]:
+    """Two numbers of modes, and the shares in which their speckles stand for a contrast in [LEAST_CONTRAST, 1].
+
+    Examples
+    --------
+    >>> mode_shares(0.5)[2]
+    1.0
+    """
+    few = math.floor((1.0 + 1e-12) / contrast)
+    share = few * (contrast * (few + 1) - 1.0)
+    return {few: share, few + 1: 1.0 - share}
+
+
 def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], speckles: int) -> Array:
     """Task: mean product (p, p) of the scores of simulated speckles."""
-    few = math.floor((1.0 + 1e-12) / batch.contrast)
-    shares = {few: few * (batch.contrast * (few + 1) - 1.0)}
-    shares[few + 1] = 1.0 - shares[few]
     rng = np.random.default_rng(batch.seed)
     moment = np.zeros((len(free), len(free)))
     score = Scores(series, batch.angle, vector, free)
-    for modes, share in shares.items():
+    for modes, share in mode_shares(batch.contrast).items():
         count = round(share * min(speckles, speckles * FIELDS / SPECKLES / modes))
         if count > 1:
             scores = score.simulate(count, modes, rng) * (batch.contrast * modes)

@@ -32,11 +32,14 @@ class FitPlan:
         None sets no limit.
     reading : int
         Bytes that reading one map of a source takes; 0 where the store is there.
+    refits : int
+        Bytes that a task of the bootstrap allocates; 0 where none is asked for.
     """
 
     tiling: Tiling
     memory: MemoryPlan | None
     reading: int = 0
+    refits: int = 0
 
     def shards(self) -> list[ShardSpec]:
         """All shards, without the folder that holds them."""
@@ -54,8 +57,8 @@ class FitPlan:
 
     @property
     def task(self) -> int:
-        """Bytes of the largest task of a pass."""
-        return TASK_BYTES + self.shard
+        """Bytes of the largest task."""
+        return max(TASK_BYTES + self.shard, self.refits)
 
     @property
     def resident_bytes(self) -> int | None:
@@ -100,4 +103,6 @@ class FitPlan:
             return
         if self.reading:
             self.memory.require_reading(self.reading, f"reading a map of {self.tiling.n_frames} frames")
-        self.memory.require(self.task, f"a shard of {self.shard / MIB:.0f} MiB")
+        refits = self.task == self.refits
+        what = "a refit of block means" if refits else f"a shard of {self.shard / MIB:.0f} MiB"
+        self.memory.require(self.task, what)

@@ -25,7 +25,7 @@ KINDS: Final = np.repeat(np.arange(5), (3, 3, 3, 4, 1))
 """What each parameter acts on: exponent of the reference, of the sample, displacement, fraction, flow direction."""
 
 
-def _nodes(blocks: Blocks) -> tuple[Indices, int, Indices, Indices, Indices]:
+def nodes_of(blocks: Blocks) -> tuple[Indices, int, Indices, Indices, Indices]:
     """Blocks as pairs of nodes, see `hetdask_kernels.blocks.block_model`."""
     sizes = 1 << np.arange(int(blocks.size.max()).bit_length())
     lengths = -(-blocks.n_frames // sizes)
@@ -73,7 +73,7 @@ class ReducedPasses:
         self.n_points = int(reduced.count.sum())
         self.count = 0
         self.pixels_per_second = 0.0
-        self._nodes = _nodes(reduced.blocks)
+        self._nodes = nodes_of(reduced.blocks)
         self._data = reduced.mean - series.baseline[:, None]
         self._keep = (~series.excluded).astype(np.float64)
         lost = reduced.missing

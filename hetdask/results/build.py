@@ -127,6 +127,7 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "angles": _angles(refinement, store, facts.get("noise")),
         "correlations": _correlations(refinement.free, uncertainty),
         "identifiability": _identifiability(uncertainty.identifiability, uncertainty.cautions),
+        "bootstrap": facts.get("bootstrap"),
         "search": search,
         "learned": facts.get("learned"),
         "methods": {one.method: _method(one) for one in tried},

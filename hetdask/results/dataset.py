@@ -2,7 +2,8 @@
 
 Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
 (frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
-``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``.
+``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``,
+``refit`` (of the bootstrap) and ``end`` (of an interval).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
+from hetdask.results.intervals import INTERVALS
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
 
@@ -89,7 +91,7 @@ def _variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: s
     return xr.Variable(dims, values, {"units": units, "long_name": long_name})
 
 
-def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset:
+def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Array | None = None) -> xr.Dataset:
     """Dataset of everything but the maps.
 
     Parameters
@@ -97,6 +99,8 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
     result : Result
     history : sequence of HistoryEntry
         Evaluations of the fit, in their order; may be empty.
+    refitted : (B, 14) float64, optional
+        Parameters of the refits of the bootstrap.
     """
     parameters, angles = result.parameters.values(), result.angles
     time = frame_times(result)
@@ -136,6 +140,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry]) -> xr.Dataset
     variables.update(_history(history))
     variables.update(_methods(result))
     variables.update(_optima(result))
+    variables.update(_bootstrap(result, refitted))
     variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
     return xr.Dataset(
         variables,
@@ -195,6 +200,21 @@ def _optima(result: Result) -> dict[str, xr.Variable]:
         "optimum_excess": _variable("optimum", _column(optima, "excess"), "", "their chi-squared over this, less 1"),
         "optimum_contender": xr.Variable("optimum", [one.contender for one in optima]),
     }
+
+
+def _bootstrap(result: Result, refitted: Array | None) -> dict[str, xr.Variable]:
+    if result.bootstrap is None or not result.bootstrap.parameters:
+        return {}
+    text, found = "see the variable unit", result.bootstrap.parameters
+    errors = [found[name].stderr if name in found else np.nan for name in NAMES]
+    variables = {"bootstrap_stderr": _variable("parameter", errors, text, "standard deviation of refits")}
+    for name in INTERVALS:
+        ends = [getattr(found[x], name) if x in found else (np.nan, np.nan) for x in NAMES]
+        long_name = f"interval that holds {name.removeprefix('interval_')} % of the refits"
+        variables[f"bootstrap_{name}"] = _variable(("parameter", "end"), ends, text, long_name)
+    if refitted is not None:
+        variables["bootstrap_values"] = _variable(("refit", "parameter"), refitted, text, "refits of simulated data")
+    return variables
 
 
 def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:

@@ -12,9 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 
 from hetdask.errors import DataError
+from hetdask.results.intervals import BootstrapResult
+from hetdask.results.part import Part
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,6 +60,10 @@ class RunFacts(TypedDict, total=False):
         What the residuals say about the noise.
     uncertainty : Uncertainty
         Errors and what is determined; those of independent pixels where it is missing.
+    bootstrap : BootstrapResult
+        Scatter of refits of simulated experiments.
+    refitted : (B, 14) float64
+        All parameters of these refits.
     resolution : {"full", "reduced"}
     timings : mapping of str to float
         Seconds by stage; the refinement's own time is added as "refine" where it is missing.
@@ -71,6 +79,8 @@ class RunFacts(TypedDict, total=False):
     learned: LearnedSummary
     noise: NoiseModel | None
     uncertainty: Uncertainty
+    bootstrap: BootstrapResult
+    refitted: NDArray[np.float64]
     resolution: Literal["full", "reduced"]
     timings: Mapping[str, float]
     memory: Memory
@@ -78,11 +88,7 @@ class RunFacts(TypedDict, total=False):
     cluster: Mapping[str, object]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-
-class ParameterResult(_Part):
+class ParameterResult(Part):
     """One parameter of the model after the fit."""
 
     value: float
@@ -101,7 +107,7 @@ class ParameterResult(_Part):
     identified: bool | None = Field(description="Whether the data determine it; null for a fixed parameter.")
 
 
-class AngleResult(_Part):
+class AngleResult(Part):
     """Scaling and quality of one map."""
 
     phi: float = Field(description="Azimuth, degrees.")
@@ -122,7 +128,7 @@ class AngleResult(_Part):
     quality: str = Field(description="In words; 'not judged' where expected_rms is null.")
 
 
-class Correlations(_Part):
+class Correlations(Part):
     """Correlation coefficients and covariance of the free parameters, from the same noise as stderr."""
 
     names: list[str]
@@ -132,7 +138,7 @@ class Correlations(_Part):
     )
 
 
-class WeakDirection(_Part):
+class WeakDirection(Part):
     """A combination of parameters that the data leave open."""
 
     text: str
@@ -144,7 +150,7 @@ class WeakDirection(_Part):
     )
 
 
-class Identifiability(_Part):
+class Identifiability(Part):
     """How many combinations of the free parameters the data determine."""
 
     rank: int = Field(description="Of the free parameters, or of combinations of them.")
@@ -157,7 +163,7 @@ class Identifiability(_Part):
     )
 
 
-class RegionResult(_Part):
+class RegionResult(Part):
     """Part of a map to which a robust method gave little weight; frames are counted from 1, both ends included."""
 
     phi: float = Field(description="Azimuth of the map, degrees.")
@@ -169,7 +175,7 @@ class RegionResult(_Part):
     weight: float = Field(description="Mean weight of its pixels, relative to the usual one of the map.")
 
 
-class MethodResult(_Part):
+class MethodResult(Part):
     """What one method did."""
 
     status: Status
@@ -191,7 +197,7 @@ class MethodResult(_Part):
     )
 
 
-class OptimumResult(_Part):
+class OptimumResult(Part):
     """Another minimum of χ² that a search has found, fitted at full resolution."""
 
     values: dict[str, float] = Field(description="All parameters by name, in their units.")
@@ -199,7 +205,7 @@ class OptimumResult(_Part):
     contender: bool = Field(description="Whether these data cannot decide against it.")
 
 
-class SearchSummary(_Part):
+class SearchSummary(Part):
     """How the start values were found."""
 
     starts: int = Field(description="Independent starts.")
@@ -216,7 +222,7 @@ class SearchSummary(_Part):
     optima: list[OptimumResult] = Field(description="Distinct others that came close, best first.")
 
 
-class LearnedSummary(_Part):
+class LearnedSummary(Part):
     """What the learned start predicted, and what became of it."""
 
     model: str = Field(description="Version of the features and of the file format.")
@@ -243,7 +249,7 @@ class LearnedSummary(_Part):
     )
 
 
-class Memory(_Part):
+class Memory(Part):
     """Memory of the run in bytes; null where it was not planned or not measured."""
 
     budget: int | None = Field(None, description="Of the whole run.")
@@ -253,7 +259,7 @@ class Memory(_Part):
     peak_client: int | None = Field(None, description="The same of the process that ran the fit.")
 
 
-class Result(_Part):
+class Result(Part):
     """A fit's outcome: parameters with units and errors, scaling of every map, and how it came about.
 
     Made by `Result.from_refinement` or `Result.load`; immutable.
@@ -294,6 +300,9 @@ class Result(_Part):
     angles: list[AngleResult]
     correlations: Correlations
     identifiability: Identifiability
+    bootstrap: BootstrapResult | None = Field(
+        default=None, description="Refits of experiments simulated from the fit; null where none were asked for."
+    )
     search: SearchSummary | None = Field(
         default=None, description="How start values were found; null where they were given."
     )
@@ -311,6 +320,7 @@ class Result(_Part):
     provenance: dict[str, JsonValue]
 
     _history: tuple[HistoryEntry, ...] = PrivateAttr(default=())
+    _refitted: NDArray[np.float64] | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
@@ -346,6 +356,7 @@ class Result(_Part):
 
         result = cls.model_validate(result_fields(refinement, store, facts))
         result._history = refinement.history
+        result._refitted = facts.get("refitted")
         return result
 
     @classmethod
@@ -401,7 +412,7 @@ class Result(_Part):
 
         if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
             return open_dataset(self._folder / DATASET_FOLDER)
-        return light_dataset(self, self._history)
+        return light_dataset(self, self._history, self._refitted)
 
     def to_npz(self, path: str | Path, *, reduced: bool = False) -> Path:
         """Write data, model and residual with the keys that heterodyne-analysis gives ``fitted_data.npz``.

@@ -21,6 +21,7 @@ from hetdask.results.formatting import (
     format_number,
     format_seconds,
 )
+from hetdask.results.intervals import bootstrap_concerns
 from hetdask.results.result import (
     STATUS_TEXT,
     AngleResult,
@@ -44,6 +45,9 @@ ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "re
 NOISE_HEADS: Final = ("expected rms", "speckles")
 
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
+
+BOOTSTRAP_HEADS: Final = ("parameter", "value", "± error", "± refits", "68 %", "95 %", "bias", "unit")
+BOOTSTRAP_WORDS: Final = ("parameter", "unit")
 
 STRONG: Final = 0.95
 """Correlation of two parameters that a reader is told of."""
@@ -231,6 +235,9 @@ def concerns(result: Result) -> list[str]:
             "not describe them. Leave them out, or start nearer to the data."
         )
     lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
+    if result.bootstrap is not None:
+        errors = {name: parameter.stderr for name, parameter in result.parameters.items()}
+        lines.extend(bootstrap_concerns(result.bootstrap, errors))
     return lines
 
 
@@ -256,6 +263,8 @@ def notes(result: Result) -> list[str]:
     lines.append(CHI_SQUARED_NOTE)
     if result.errors_note:
         lines.append(_sentence(result.errors_note))
+    if result.bootstrap is not None and result.bootstrap.experiments:
+        lines.append(f"Bootstrap: {result.bootstrap.note} ({format_seconds(result.bootstrap.seconds)}).")
     lines.extend(_strong_correlations(result))
     lines.extend(_data_notes(result))
     return lines
@@ -325,6 +334,31 @@ class _ParameterTable:
         yield table
 
 
+def bootstrap_rows(result: Result) -> list[tuple[str, ...]]:
+    """The refits of the bootstrap as text, under `BOOTSTRAP_HEADS`."""
+    rows = []
+    for name, one in ({} if result.bootstrap is None else result.bootstrap.parameters).items():
+        parameter = result.parameters[name]
+        value, scatter = format_measurement(parameter.value, one.stderr)
+        intervals = (_interval(ends, one.stderr) for ends in (one.interval_68, one.interval_95))
+        error = format_measurement(parameter.value, parameter.stderr)[1]
+        rows.append((name, value, error, scatter, *intervals, format_number(one.bias, 2), parameter.unit))
+    return rows
+
+
+def _interval(ends: tuple[float, float], error: float) -> str:
+    return " … ".join(format_measurement(end, error)[0] for end in ends)
+
+
+def _bootstrap_table(result: Result) -> Table:
+    table = new_table("Bootstrap")
+    for name in BOOTSTRAP_HEADS:
+        table.add_column(name, justify="left" if name in BOOTSTRAP_WORDS else "right", no_wrap=True)
+    for cells in bootstrap_rows(result):
+        add_row(table, cells, False, False)
+    return table
+
+
 def _angle_table(result: Result) -> Table:
     shown = shown_angles(len(result.angles))
     title = "Maps"
@@ -373,6 +407,8 @@ def summary(result: Result) -> RenderableType:
         parts = [Text(STATUS_TEXT[result.status], style="bold red"), Text(result.message), Text(facts_line(result))]
     parts.extend(Text(line, style="yellow") for line in concerns(result))
     parts.extend((Text(), _ParameterTable(result)))
+    if result.bootstrap is not None and result.bootstrap.parameters:
+        parts.append(_bootstrap_table(result))
     if len(result.methods) > 1:
         parts.append(_method_table(result))
     if result.search is not None and result.search.optima:

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT
+from hetdask_kernels._jit import JIT, REORDER
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -183,3 +183,27 @@ def mean_decay(exponent: Array, keep: Array, size: int) -> Array:
     out = np.zeros((nodes, nodes))
     _mean_decay(exponent, keep, size, out)
     return out
+
+
+@njit(fastmath=REORDER, **JIT)
+def _pair_products(sums, rows, columns, out):  # type: ignore[no-untyped-def]
+    for b in range(rows.shape[0]):
+        one, other = sums[rows[b]], sums[columns[b]]
+        total = 0.0
+        for s in range(one.shape[0]):
+            total += one[s] * other[s]
+        out[b] += total
+
+
+def pair_products(sums: Array, rows: Indices, columns: Indices, out: Array) -> None:
+    """Add Σ_s x(row, s) x(column, s) of each block to `out` (n,).
+
+    Parameters
+    ----------
+    sums : (K, S) float64
+        Sums of the deviations of S speckles over the frames of each node.
+    rows, columns : (n,) int64
+        Row and column node of each block.
+    out : (n,) float64
+    """
+    _pair_products(sums, rows, columns, out)

@@ -83,6 +83,19 @@ def test_all_methods_are_compared_and_the_best_counts(program: Program, config: 
     assert "nelder-mead" in (config.parent / "run" / "report.html").read_text()
 
 
+def test_a_bootstrap_stands_beside_the_errors_everywhere(program: Program, config: Path) -> None:
+    outcome = program(["fit", config, "--bootstrap", "40"])
+    assert outcome.status == 0, outcome.err
+    assert "refits of simulated experiments: 40 of 40" in outcome.err
+    assert "± refits" in outcome.out
+    run = config.parent / "run"
+    found = result_of(run)["bootstrap"]
+    assert found["experiments"] == 40
+    assert list(found["parameters"]) == ["D0_ref", "D0_sample", "v0", "f0"]
+    assert "Errors by refits" in (run / "report.html").read_text()
+    assert "a refit" in program(["fit", config, "--bootstrap", "40", "--dry-run"]).out
+
+
 def test_of_robust_methods_the_first_that_converged_counts(program: Program, config: Path) -> None:
     outcome = program(["fit", config, "--method", "robust", "--set", "fit.robust=[student-t, wasserstein]"])
     assert outcome.status == 0, outcome.err

@@ -56,6 +56,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "angles",
         "correlations",
         "identifiability",
+        "bootstrap",
         "search",
         "learned",
         "methods",

@@ -37,6 +37,7 @@ class Section:
 
 SECTIONS: Final = (
     Section("parameters", "Parameters", numbers.parameters),
+    Section("refits", "Errors by refits", numbers.refits),
     Section("dynamics", "Dynamics", pictures.dynamics),
     Section("maps", "Maps", pictures.maps),
     Section("details", "Maps in detail", pictures.details),

@@ -11,7 +11,15 @@ from markupsafe import Markup
 from hetdask.results.formatting import MISSING, format_measurement, format_number, format_seconds
 from hetdask.results.result import STATUS_TEXT, Correlations, Result
 from hetdask.results.sections.page import Fields, Page
-from hetdask.results.summary import bounds_text, concerns, notes, parameter_note
+from hetdask.results.summary import (
+    BOOTSTRAP_HEADS,
+    BOOTSTRAP_WORDS,
+    bootstrap_rows,
+    bounds_text,
+    concerns,
+    notes,
+    parameter_note,
+)
 from hetdask_cluster.memory import format_bytes
 
 if TYPE_CHECKING:
@@ -82,6 +90,15 @@ def _parameter_rows(result: Result) -> Iterator[dict[str, str]]:
             "note": parameter_note(parameter),
             "kind": "fixed" if parameter.fixed else "warn" if parameter_note(parameter) else "",
         }
+
+
+def refits(page: Page) -> Fields | None:
+    """Errors by refits, beside the standard errors."""
+    result = page.result
+    rows = bootstrap_rows(result)
+    if not rows:
+        return None
+    return {"heads": BOOTSTRAP_HEADS, "words": BOOTSTRAP_WORDS, "rows": rows}
 
 
 def identifiability(page: Page) -> Fields | None:

@@ -1,0 +1,99 @@
+"""Many fits of the same kind of data, on block means: what the bootstrap and profiles have in common.
+
+Fits of any level of the reduction ladder are unbiased, and one level serves for all sizes of data: the finest that has
+no more than `MOST_BLOCKS` block means of each angle and fits into memory. `retained` says what it keeps of the
+information in the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.data.reduction import BLOCK_BYTES, blocks_of, level_within, reduce_store
+from hetdask.fitting.block_noise import BATCH_VALUES
+from hetdask.fitting.problem import Problem
+from hetdask.fitting.refine import Refinement
+from hetdask.model.parameters import NAMES
+from hetdask.passes.normal import project
+from hetdask.passes.reduced import ReducedPasses, retained_information
+from hetdask.passes.run import Passes, series_of
+
+if TYPE_CHECKING:
+    from hetdask.data.store import Store
+    from hetdask_cluster.memory import MemoryPlan
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+
+MOST_BLOCKS: Final = 50_000
+"""Block means of each angle, at most."""
+
+ANGLE_ROWS: Final = 3 * len(NAMES) + 12
+"""Numbers for each block of one angle that a task holds at its peak: model, derivatives, products, noise."""
+
+SHARED_ROWS: Final = 8
+"""The same for each block of all angles: means, counts and variances, and what arrives of them."""
+
+NODE_ROWS: Final = 16 * len(NAMES)
+"""The same for each node of one angle, of which there are twice as many as frames."""
+
+
+def refit_level(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
+    """Level of the ladder at which such data are refitted."""
+    most = n_phi * MOST_BLOCKS
+    return level_within(n_phi, n_frames, most if plan is None else min(most, plan.share // BLOCK_BYTES))
+
+
+def refit_bytes(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
+    """Memory of one task that refits them."""
+    n = blocks_of(n_frames, refit_level(n_phi, n_frames, plan)).n_blocks
+    return 8 * (ANGLE_ROWS * n + SHARED_ROWS * n_phi * n + 2 * NODE_ROWS * n_frames + 5 * BATCH_VALUES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refits:
+    """Block means of the data, and a problem that starts at a fit of all pixels.
+
+    Attributes
+    ----------
+    passes : ReducedPasses
+    problem : Problem
+        Starts at the fit and weights angles by its residuals.
+    retained : float
+        Share of the Fisher information that the block means keep.
+    """
+
+    passes: ReducedPasses
+    problem: Problem
+    retained: float
+
+    @property
+    def level(self) -> int:
+        """Level of the ladder."""
+        return self.passes.reduced.level
+
+
+def prepare_refits(store: Store, full: Passes, problem: Problem, fit: Refinement, runner: Runner) -> Refits:
+    """Reduce a store for refits; one pass over the pixels says what the block means keep.
+
+    Parameters
+    ----------
+    store : Store
+    full : Passes
+        Of the same store.
+    problem : Problem
+        That was fitted.
+    fit : Refinement
+        Its outcome.
+    runner : Runner
+        Where shards are reduced.
+    """
+    level = refit_level(store.n_phi, store.n_frames, runner.plan)
+    passes = ReducedPasses(series_of(store), reduce_store(store, runner, level=level))
+    sigma = np.array([angle.residual_rms for angle in fit.angles])
+    kept, whole = (project(one(fit.values, problem.free)) for one in (passes, full))
+    return Refits(passes, replace(problem, start=fit.values, sigma=sigma), retained_information(kept, whole))
