@@ -18,6 +18,7 @@ import numpy as np
 
 from hetdask.config import DataSettings, Settings, load_settings
 from hetdask.data.ingest import ingest
+from hetdask.data.reduction import level_to_fit, reduce_store
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
 from hetdask.data.tiling import PIXEL_BYTES, Tiling
@@ -36,12 +37,11 @@ from hetdask.fitting import (
     Wasserstein,
     best_of,
     fit_store,
-    fit_with,
     integrable_bounds,
-    refine,
 )
 from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
+from hetdask.fitting.reduced import looks_at_pixels
 from hetdask.fitting.refits import prepare_refits, refit_bytes
 from hetdask.fitting.uncertainty import uncertainty_of
 from hetdask.learn.history import append, record_of
@@ -361,17 +361,19 @@ def analyse(
         with stages("search"):
             found = find_start(reduced, problem, runner, seed=settings.fit.seed, given=given, on_round=progress.advance)
         problem = replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
-    if resident_bytes is None:
-        resident_bytes = plan.resident_bytes
+    methods = methods_of(settings)
     with stages("load"):
-        passes = Passes(store, runner, resident_bytes=resident_bytes)
+        data = _reduced_data(store, settings, reduced, runner)
+        if data is not None and not any(map(looks_at_pixels, methods)):
+            resident_bytes = 0  # one pass, to compare
+        passes = Passes(store, runner, resident_bytes=plan.resident_bytes if resident_bytes is None else resident_bytes)
     with stages("refine"):
-        methods = methods_of(settings)
         tried = fit_store(
             passes,
             problem,
             methods,
             rounds=settings.fit.rounds,
+            reduced=data,
             folder=folder,
             resume=resume,
             on_entry=progress.evaluation,
@@ -379,19 +381,20 @@ def analyse(
         best = best_of(tried)
         facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed}
         if found is not None:
-            rounds, tolerance = settings.fit.rounds, settings.fit.tolerance
+            region = TrustRegion(tolerance=settings.fit.tolerance)
+
+            def refit(start: Problem) -> Refinement:
+                return fit_store(passes, start, [region], rounds=settings.fit.rounds, reduced=data)[0]
+
             # Optima are compared by χ², which a robust method does not minimise.
-            lowest = best
-            if best.robust:
-                lowest = refine(passes, replace(problem, start=best.values), rounds=rounds, tolerance=tolerance)
-            winner, rivals, noise = settle(
-                passes, reduced, problem, lowest, found, runner, rounds=rounds, tolerance=tolerance
-            )
+            lowest = refit(replace(problem, start=best.values)) if best.robust else best
+            winner, rivals, noise = settle(passes, reduced, problem, lowest, found, runner, refit)
             if not best.robust:
                 best = winner
             elif winner is not lowest:
                 method = next(one for one in methods if one.name == best.method)
-                best = fit_with(method, passes, replace(problem, start=winner.values), rounds=rounds)
+                again = replace(problem, start=winner.values)
+                best = fit_store(passes, again, [method], rounds=settings.fit.rounds, reduced=data)[0]
             facts["search"] = search_summary(found, rivals)
             if prediction is not None:
                 facts["learned"] = learned_summary(prediction, found)
@@ -399,7 +402,8 @@ def analyse(
             noise = noise_near(reduced, problem, best)
         facts["noise"] = noise
     with stages("errors"):
-        facts["uncertainty"] = uncertainty_of(passes, best, noise, runner, seed=settings.fit.seed)
+        fitted = passes if data is None or best.retained_information is None else data
+        facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
     if settings.fit.bootstrap:
         with stages("bootstrap"):
             _bootstrap(store, passes, problem, best, facts, settings, runner, progress)
@@ -444,6 +448,15 @@ def _bootstrap(
     found = bootstrap(refits, best, noise, runner, count=count, seed=seed, on_done=progress.advance)
     facts["bootstrap"] = bootstrap_result(found, best, facts["uncertainty"])
     facts["refitted"] = np.array([refits.problem.vector(x) for x in found.estimates]).reshape(-1, len(NAMES))
+
+
+def _reduced_data(store: Store, settings: Settings, reduced: ReducedPasses, runner: Runner) -> ReducedPasses | None:
+    """Block means to fit instead of pixels; None if the settings ask for none, or there are few enough pixels."""
+    wanted = settings.fit.reduction
+    if wanted is None:
+        return None
+    level = level_to_fit(store, wanted.max_points, wanted.time_factor, wanted.angle_factor)
+    return None if level is None else ReducedPasses(reduced.series, reduce_store(store, runner, level=level))
 
 
 def _predict(reduced: ReducedPasses, problem: Problem, runner: Runner, progress: Progress) -> Prediction:

@@ -37,6 +37,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class ReductionSettings(Section):
+    """Means over blocks of pixels that are fitted instead of single pixels, where there are many of these."""
+
+    max_points: PositiveInt = Field(
+        100_000,
+        description="more pixels than this, each pair of frames counted once, are reduced to no more means than this",
+        examples=[100_000],
+    )
+    time_factor: PositiveInt = Field(
+        1, description="there are fewer means than pixels by at least the square of this", examples=[4]
+    )
+    angle_factor: PositiveInt = Field(
+        1, description="and by this; only of 4 or more angles, of which every one is kept", examples=[2]
+    )
+
+
 class NelderMeadSettings(Section):
     """Options of the method nelder-mead."""
 

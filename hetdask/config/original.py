@@ -45,7 +45,10 @@ METHODS: Final = {"Nelder-Mead": "nelder-mead", "Gurobi": "trust-region"}
 ROBUST: Final = ("wasserstein", "scenario", "ellipsoidal")
 """Robust methods of that package, in its order."""
 
-FULL_RESOLUTION: Final = "not needed: every fit runs at full resolution within compute.memory_limit"
+SUBSAMPLING: Final = "optimization_config.classical_optimization.subsampling"
+
+SUBSAMPLING_DEFAULTS: Final = {"max_data_points": 100_000, "time_subsample_factor": 4, "angle_subsample_factor": 2}
+"""Of the other package, where its section leaves them out."""
 
 WITHOUT_EFFECT: Final[dict[str, str]] = {
     "advanced_settings.chi_squared_calculation": "χ² uses the white noise of the maps; give fit.sigma to set it",
@@ -75,7 +78,6 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
     "optimization_config.classical_optimization.selection_strategy": (
         "of several methods, the one with the lowest χ² of those that converged counts"
     ),
-    "optimization_config.classical_optimization.subsampling": FULL_RESOLUTION,
     "optimization_config.robust_optimization.enable_caching": "every evaluation of a fit is remembered",
     "optimization_config.robust_optimization.jacobian_epsilon": "derivatives are exact",
     "optimization_config.robust_optimization.method_options.scenario.bootstrap_method": (
@@ -88,7 +90,7 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
     "optimization_config.robust_optimization.solver_settings": (
         "cone programs are solved to rounding; use fit.max_evaluations and fit.tolerance"
     ),
-    "optimization_config.robust_optimization.subsampling": FULL_RESOLUTION,
+    "optimization_config.robust_optimization.subsampling": (f"methods share fit.reduction, which {SUBSAMPLING} sets"),
     "optimization_config.scaling_parameters": "contrast and offset of each angle are solved for exactly",
     "output_settings.file_formats": "results are result.json and result.zarr",
     "output_settings.file_naming": "use output.folder, or -o",
@@ -127,6 +129,9 @@ SOURCES: Final[dict[str, str]] = {
     "fit.nelder_mead.max_evaluations": "optimization_config.classical_optimization.method_options.Nelder-Mead.maxiter",
     "fit.nelder_mead.tolerance": "optimization_config.classical_optimization.method_options.Nelder-Mead.fatol",
     "fit.nelder_mead.adaptive": "optimization_config.classical_optimization.method_options.Nelder-Mead.adaptive",
+    "fit.reduction.max_points": f"{SUBSAMPLING}.max_data_points with enabled",
+    "fit.reduction.time_factor": f"{SUBSAMPLING}.time_subsample_factor",
+    "fit.reduction.angle_factor": f"{SUBSAMPLING}.angle_subsample_factor",
     "fit.robust": "optimization_config.robust_optimization.uncertainty_model with enabled",
     "fit.ellipsoidal.radius": (
         "optimization_config.robust_optimization.uncertainty_radius, or method_options.ellipsoidal.gamma"
@@ -325,6 +330,7 @@ def _fit(reader: _Reader) -> dict[str, Any]:
         "active_parameters": reader.take("initial_parameters.active_parameters") or None,
         "max_evaluations": reader.take(f"{gurobi}.max_iterations"),
         "tolerance": reader.take(f"{gurobi}.tolerance"),
+        "reduction": _reduction(reader),
         "nelder_mead": _without_none(
             {
                 "max_evaluations": reader.take(f"{nelder_mead}.maxiter"),
@@ -335,6 +341,16 @@ def _fit(reader: _Reader) -> dict[str, Any]:
         ),
     }
     return _without_none({**fit, **_robust(reader)})
+
+
+def _reduction(reader: _Reader) -> dict[str, Any] | None:
+    """Subsampling, as means over blocks instead of every n-th frame."""
+    values = {key: reader.take(f"{SUBSAMPLING}.{key}") for key in SUBSAMPLING_DEFAULTS}
+    enabled = reader.take(f"{SUBSAMPLING}.enabled")
+    if enabled is False or (enabled is None and not _without_none(values)):
+        return None
+    known = {**SUBSAMPLING_DEFAULTS, **_without_none(values)}
+    return dict(zip(("max_points", "time_factor", "angle_factor"), known.values(), strict=True))
 
 
 def _robust(reader: _Reader) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from hetdask.config.methods import (
     HuberSettings,
     NelderMeadSettings,
     Positive,
+    ReductionSettings,
     RobustMethod,
     ScenarioSettings,
     Section,
@@ -177,6 +178,12 @@ class FitSettings(Section):
     )
     rounds: Annotated[int, Field(ge=1, le=10)] = Field(
         2, description="the first weights angles by their white noise, the next by their residuals", examples=[2]
+    )
+    reduction: ReductionSettings | None = Field(
+        None,
+        description="fit means over blocks of pixels; huber, student-t and scenario look at all pixels in any case; "
+        "null: full resolution",
+        examples=[{"max_points": 100_000}],
     )
     sigma: Positive | list[Positive] | None = Field(
         None,

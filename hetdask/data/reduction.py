@@ -37,6 +37,9 @@ this keeps more Fisher information than 2, 4 or 8, and as much as 32."""
 MOST_KEPT: Final = 2**22
 """Block means that are kept with a store, 100 MB: the finest level with no more is, and gives the coarser ones."""
 
+WHOLE_ANGLES: Final = 4
+"""Fewer angles than this are not reduced any further because of their number."""
+
 BLOCK_BYTES: Final = 200
 """Memory of a block mean on the way from the workers to the store, with copies."""
 
@@ -226,6 +229,24 @@ def level_within(n_phi: int, n_frames: int, max_points: int) -> int:
     coarsest = max(n_frames // WIDTH, 1).bit_length() - 1
     sizes = (n_phi * blocks_of(n_frames, level).n_blocks for level in range(coarsest))
     return next((level for level, size in enumerate(sizes) if size <= max_points), coarsest)
+
+
+def level_to_fit(store: Store, max_points: int, time_factor: int = 1, angle_factor: int = 1) -> int | None:
+    """Finest level of the ladder for a fit of no more than `max_points` block means; None if there are no more pixels.
+
+    Parameters
+    ----------
+    store : Store
+    max_points : int
+        Over all angles.
+    time_factor, angle_factor : int
+        There are fewer means than pixels by at least time_factor², and by angle_factor as well if there are
+        `WHOLE_ANGLES` angles or more, unless the ladder ends before. No frame and no angle is left out.
+    """
+    if store.n_points <= max_points:
+        return None
+    factor = time_factor**2 * (angle_factor if store.n_phi >= WHOLE_ANGLES else 1)
+    return choose_level(store, max(min(max_points, store.n_points // factor), 1))
 
 
 def reduce_store(store: Store, runner: Runner | None = None, *, level: int) -> Reduced:

@@ -14,11 +14,12 @@ from hetdask.errors import FitError
 from hetdask.fitting.coordinates import Coordinates, make_coordinates
 from hetdask.fitting.likely import Likely, most_likely
 from hetdask.fitting.noise_model import NoiseModel
+from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
-from hetdask.fitting.refine import Refinement, refine
+from hetdask.fitting.refine import Refinement
 from hetdask.fitting.search import SearchResult, Verdict, search
 from hetdask.passes.reduced import ReducedPasses
-from hetdask.passes.run import Passes, series_of
+from hetdask.passes.run import series_of
 from hetdask_cluster.runner import InlineRunner
 
 if TYPE_CHECKING:
@@ -122,15 +123,13 @@ def _climb(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> 
 
 
 def settle(
-    passes: Passes,
+    passes: DataPasses,
     reduced: ReducedPasses,
     problem: Problem,
     best: Refinement,
     found: SearchResult,
     runner: Runner,
-    *,
-    rounds: int,
-    tolerance: float,
+    refit: Callable[[Problem], Refinement],
 ) -> tuple[Refinement, tuple[Rival, ...], NoiseModel | None]:
     """Fit the other optima of a search that come close, and compare them with the best.
 
@@ -139,7 +138,7 @@ def settle(
 
     Parameters
     ----------
-    passes : Passes
+    passes : DataPasses
     reduced : ReducedPasses
         The same data.
     problem : Problem
@@ -147,8 +146,8 @@ def settle(
         The fit from the best optimum of the search.
     found : SearchResult
     runner : Runner
-    rounds, tolerance
-        As in `refine`.
+    refit : callable
+        Fits the problem from its start values, as `best` was fitted.
 
     Returns
     -------
@@ -164,7 +163,7 @@ def settle(
         if optimum.chi_squared > (1.0 + CLOSE) * found.best.chi_squared:
             break
         start = replace(problem, start=np.clip(optimum.vector, problem.lower, problem.upper))
-        fits.append(refine(passes, start, rounds=rounds, tolerance=tolerance))
+        fits.append(refit(start))
     fits = [one for one in fits if one.status == "converged"] or [best]
     weight = np.array([angle.residual_rms for angle in best.angles]) ** -2.0
 

@@ -21,6 +21,7 @@ from hetdask.fitting.outliers import Region
 from hetdask.fitting.problem import Problem
 from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import Projection, project
+from hetdask.passes.tiles import Series
 
 Array = NDArray[np.float64]
 Status = Literal["converged", "not_converged", "interrupted"]
@@ -69,6 +70,9 @@ class Refinement:
     iterations, evaluations, passes : int
     seconds : float
     history : tuple of HistoryEntry
+    retained_information : float or None
+        Share of the Fisher information that reduced data keep; None after a fit at full resolution. All else but the
+        history is told of all pixels.
     """
 
     values: Array
@@ -93,6 +97,7 @@ class Refinement:
     history: tuple[HistoryEntry, ...]
     worst_case: float | None = None
     outliers: tuple[Region, ...] | None = None
+    retained_information: float | None = None
 
     @property
     def robust(self) -> bool:
@@ -189,7 +194,7 @@ def fit_with(
         message = f"the contrast is not positive at {where}: the model does not describe these maps"
     robust = ending.outliers
     covariance, identified = iid_covariance(result.weighted(sigma)[2] if robust is None else robust.precision)
-    angles = _angle_fits(passes, problem, result)
+    angles = angle_fits(passes.series, problem, result)
     if robust is not None:
         angles = tuple(
             replace(angle, contrast=float(contrast), offset=float(offset + baseline))
@@ -239,8 +244,8 @@ def residual_rms(result: Projection, n_free: int) -> Array:
     return np.sqrt(np.maximum(result.sum_squares, np.finfo(np.float64).tiny) / dof)
 
 
-def _angle_fits(passes: DataPasses, problem: Problem, result: Projection) -> tuple[AngleFit, ...]:
-    series = passes.series
+def angle_fits(series: Series, problem: Problem, result: Projection) -> tuple[AngleFit, ...]:
+    """Scaling and residuals of each angle."""
     rms = residual_rms(result, len(problem.free))
     return tuple(
         AngleFit(

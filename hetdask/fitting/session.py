@@ -14,7 +14,9 @@ from hetdask.fitting.checkpoint import Checkpoint, fingerprint
 from hetdask.fitting.methods import Method, TrustRegion
 from hetdask.fitting.objective import HistoryEntry
 from hetdask.fitting.problem import Problem
+from hetdask.fitting.reduced import at_full_resolution, looks_at_pixels
 from hetdask.fitting.refine import Refinement, fit_with
+from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 
 HISTORY_FILE = "history.jsonl"
@@ -31,6 +33,7 @@ def fit_store(
     methods: Sequence[Method] = (TrustRegion(),),
     *,
     rounds: int = 2,
+    reduced: ReducedPasses | None = None,
     folder: Path | None = None,
     resume: bool = False,
     on_entry: Callable[[HistoryEntry], None] | None = None,
@@ -44,6 +47,8 @@ def fit_store(
     methods : sequence of Method
     rounds : int
         As in `fit_with`.
+    reduced : ReducedPasses, optional
+        Fitted instead, except by methods that look at single pixels.
     folder : Path, optional
         Existing run folder; None keeps nothing on disk.
     resume : bool
@@ -72,6 +77,7 @@ def fit_store(
         problem.upper,
         np.array(problem.free),
         problem.sigma,
+        *([] if reduced is None else [np.array([reduced.reduced.level])]),
     )
 
     def checkpoint(method: Method) -> Checkpoint:
@@ -90,7 +96,10 @@ def fit_store(
             if on_entry is not None:
                 on_entry(entry)
 
-        return [
-            fit_with(method, passes, problem, rounds=rounds, checkpoint=known, on_entry=enter)
-            for method, known in zip(methods, checkpoints, strict=True)
-        ]
+        def fit(method: Method, known: Checkpoint) -> Refinement:
+            if reduced is None or looks_at_pixels(method):
+                return fit_with(method, passes, problem, rounds=rounds, checkpoint=known, on_entry=enter)
+            found = fit_with(method, reduced, problem, rounds=rounds, checkpoint=known, on_entry=enter)
+            return at_full_resolution(found, reduced, passes, problem)
+
+        return [fit(method, known) for method, known in zip(methods, checkpoints, strict=True)]

@@ -123,10 +123,12 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "reduced_chi_squared": _reduced(refinement),
         "n_points": int(refinement.n_points),
         "dof": int(refinement.dof),
-        "resolution": facts.get("resolution", "full"),
+        "resolution": "full" if refinement.retained_information is None else "reduced",
         "angles": _angles(refinement, store, facts.get("noise")),
         "correlations": _correlations(refinement.free, uncertainty),
-        "identifiability": _identifiability(uncertainty.identifiability, uncertainty.cautions),
+        "identifiability": _identifiability(
+            uncertainty.identifiability, uncertainty.cautions, refinement.retained_information
+        ),
         "bootstrap": facts.get("bootstrap"),
         "search": search,
         "learned": facts.get("learned"),
@@ -309,9 +311,9 @@ def _correlations(names: Sequence[str], uncertainty: Uncertainty) -> Correlation
     )
 
 
-def _identifiability(found: Determined, cautions: Sequence[str]) -> Identifiability:
+def _identifiability(found: Determined, cautions: Sequence[str], retained: float | None) -> Identifiability:
     weak = [WeakDirection(text=one.text, direction=one.direction, open=one.open) for one in found.weak]
-    return Identifiability(rank=found.rank, weak=weak, cautions=list(cautions))
+    return Identifiability(rank=found.rank, weak=weak, cautions=list(cautions), retained_information=retained)
 
 
 def _provenance(store: StoreFacts, cluster: Mapping[str, object]) -> dict[str, JsonValue]:

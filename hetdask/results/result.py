@@ -64,7 +64,6 @@ class RunFacts(TypedDict, total=False):
         Scatter of refits of simulated experiments.
     refitted : (B, 14) float64
         All parameters of these refits.
-    resolution : {"full", "reduced"}
     timings : mapping of str to float
         Seconds by stage; the refinement's own time is added as "refine" where it is missing.
     memory : Memory
@@ -81,7 +80,6 @@ class RunFacts(TypedDict, total=False):
     uncertainty: Uncertainty
     bootstrap: BootstrapResult
     refitted: NDArray[np.float64]
-    resolution: Literal["full", "reduced"]
     timings: Mapping[str, float]
     memory: Memory
     seed: int

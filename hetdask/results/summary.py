@@ -107,7 +107,8 @@ def facts_line(result: Result) -> str:
         f"{result.n_points:,} pixels",
     ]
     if result.resolution == "reduced":
-        parts.append("reduced resolution")
+        kept = result.identifiability.retained_information
+        parts.append("fit of block means" + ("" if kept is None else f" with {kept:.1%} of the information"))
     if "total" in result.timings:
         parts.append(format_seconds(result.timings["total"]))
     return " · ".join(parts)

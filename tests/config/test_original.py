@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hetdask.config import ConfigWarning, Settings, load_settings
+from hetdask.config.methods import ReductionSettings
 from hetdask.config.original import COMMENTS, WITHOUT_EFFECT, translate
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import NAMES
@@ -163,7 +164,7 @@ def test_robust_options_without_a_meaning_here_are_named() -> None:
     text = str(caught[0].message)
     for key in ("jacobian_epsilon: deriv", "enable_caching: every", "preferred_solver: cone", "solver_settings: cone"):
         assert f"robust_optimization.{key}" in text
-    assert "robust_optimization.subsampling: not needed" in text
+    assert "robust_optimization.subsampling: methods share fit.reduction" in text
     assert "bootstrap_method: segments of time are resampled" in text
 
 
@@ -180,6 +181,18 @@ def test_options_of_methods_without_a_meaning_here_are_named() -> None:
     assert "Nelder-Mead: the method nelder-mead has" in text
     assert "Gurobi: the method trust-region takes its place" in text
     assert "selection_strategy: of several methods" in text
+
+
+def test_subsampling_is_a_reduction_with_the_defaults_of_the_original() -> None:
+    def reduction(**subsampling: object) -> object:
+        section = {"classical_optimization": {"subsampling": subsampling}} if subsampling else {}
+        return load(original(optimization_config=section)).fit.reduction
+
+    assert reduction() is None
+    assert reduction(enabled=False, max_data_points=10) is None
+    found = reduction(enabled=True, time_subsample_factor=8)
+    assert isinstance(found, ReductionSettings)
+    assert (found.max_points, found.time_factor, found.angle_factor) == (100_000, 8, 2)
 
 
 def test_a_cache_serves_where_the_file_is_missing(tmp_path: Path) -> None:
@@ -200,7 +213,7 @@ def test_a_cache_serves_where_the_file_is_missing(tmp_path: Path) -> None:
 def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead() -> None:
     content = original(
         performance_settings={"numba_optimization": {"parallel_numba": True, "cache_numba": True}},
-        optimization_config={"classical_optimization": {"subsampling": {"enabled": True}}, "angle_filterin": {"a": 1}},
+        optimization_config={"classical_optimization": {"selection_strategy": "consensus"}, "angle_filterin": {"a": 1}},
         _comment="nothing",
     )
     with pytest.warns(ConfigWarning) as caught:
@@ -208,7 +221,7 @@ def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead()
     assert len(caught) == 1
     text = str(caught[0].message)
     assert text.count("performance_settings.numba_optimization:") == 1
-    assert "classical_optimization.subsampling: not needed" in text
+    assert "classical_optimization.selection_strategy: of several" in text
     assert "optimization_config.angle_filterin.a: unknown" in text
     assert "comment" not in text
 
