@@ -1,7 +1,7 @@
 """Noise of block means, drawn at random: that of white noise, and of speckles simulated from the model.
 
 With the intensity I = ⟨I⟩(1 + δ) of one speckle, its influence on the map c2/offset = 1 + β g is
-ψ(i, j) = δ_i δ_j - β g(i, j)(1 + δ_i + δ_j), see `hetdask.fitting.speckle_scores`. Its mean over a block of pixels
+ψ(i, j) = δ_i δ_j - β g(i, j)(1 + δ_i + δ_j), see `hetdask.passes.speckle_scores`. Its mean over a block of pixels
 needs the sums of δ over the row frames and over the column frames only (g enters by its mean): no map is made, at any
 number of frames.
 
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.data.reduction import Blocks
-from hetdask.fitting.speckle_scores import mode_shares
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import dynamics
 from hetdask.model.simulation import speckle_intensity
 from hetdask.passes.reduced import nodes_of
+from hetdask.passes.speckle_scores import mode_shares
 from hetdask.passes.tiles import Series
 from hetdask_kernels.speckles import pair_products
 

@@ -21,8 +21,8 @@ from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, refine
 from hetdask.fitting.refits import Refits
-from hetdask.fitting.speckle_scores import contrast_of_speckles
 from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.speckle_scores import contrast_of_speckles
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner

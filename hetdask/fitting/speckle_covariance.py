@@ -116,4 +116,6 @@ def _merge(keep: Array, size: int, levels: int) -> Array:
 def _coherence(density: Complex, decay: Array, pair: Array) -> Coherence:
     """From outer products u u† (..., K, 2, 2), decays (..., K, K, 2) and means of their products (..., K, K, 2, 2)."""
     intensity = np.einsum("...iab,...jba,...ijab->...ij", density, density, pair).real
-    return Coherence(intensity, np.ascontiguousarray(density[..., :, None, :, :] * decay[..., None, :]))
+    return Coherence(
+        np.ascontiguousarray(intensity), np.ascontiguousarray(density[..., :, None, :, :] * decay[..., None, :])
+    )

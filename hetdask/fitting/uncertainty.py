@@ -2,7 +2,7 @@
 
 Least squares with independent pixels would scatter by the inverse of the Gauss-Newton matrix H. Speckle noise is
 correlated all over the maps, so the covariance is H⁻¹ [Σ_m Cov(score_m)] H⁻¹ instead: scores of white noise, and of
-speckles that the fitted model predicts (`hetdask.fitting.speckle_scores`), of the strengths that the residuals show
+speckles that the fitted model predicts (`hetdask.passes.speckle_scores`), of the strengths that the residuals show
 (`hetdask.fitting.noise_model`).
 """
 
@@ -18,9 +18,9 @@ from hetdask.fitting.identifiability import Determined, Weak, cautions, identify
 from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
-from hetdask.fitting.speckle_scores import score_covariance
 from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import Projection, project
+from hetdask.passes.speckle_scores import score_covariance
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner

@@ -205,11 +205,13 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
     grams = np.zeros((len(angles), LANES + 3, LANES + 3))
     for m, angle in enumerate(angles):
         if angle in shard.owned:
-            model, gram = (factors.step[m], shared.amplitude, factors.keep[m]), grams[m, :-1, :-1]
+            # Contiguous: kernels are compiled for such arrays before workers start.
+            model, gram = (factors.step[m], shared.amplitude, factors.keep[m]), np.zeros((LANES + 2, LANES + 2))
             if free:
                 model_gram(*model, shared.gain, gram)
             else:
                 model_sums(*model, gram)
+            grams[m, :-1, :-1] = gram
     products = _data_sums(factors, held, series, bool(free))
     for m, tiles in held.items():
         if tiles.missing:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
 
 from hetdask.passes.factors import AngleFactors, angle_factors
 from hetdask.passes.shard import Shard, cached_factors, chosen_entries, evaluate_shard, pixel_gram, place_of
@@ -49,7 +48,7 @@ class HuberLoss:
     def rescaled(self, sums: LossSums, /) -> Array:
         """Make the mean of the squared influence what it is for normal noise (Huber's second proposal)."""
         k = self.threshold
-        tail = 1.0 - erf(k / math.sqrt(2.0))
+        tail = 1.0 - math.erf(k / math.sqrt(2.0))
         density = math.exp(-0.5 * k * k) / math.sqrt(2.0 * math.pi)
         expected = float(1.0 - tail - 2.0 * k * density + k * k * tail)
         return sums.influence / (sums.n_points * expected)

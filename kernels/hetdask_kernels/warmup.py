@@ -14,7 +14,9 @@ from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import tile_model, weighted_gram
 from hetdask_kernels.prepare import prepare_tile
+from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_gram, model_sums
+from hetdask_kernels.speckles import block_covariance, block_variance, mean_decay, pair_products, stencil_variance
 
 _FRAMES = 16
 
@@ -25,6 +27,7 @@ def _calls() -> dict[str, Callable[[], object]]:
     blocks, no = np.zeros((1, 2), dtype=np.int64), np.zeros(1, dtype=np.bool_)
     keep, factor, step = np.ones(_FRAMES), np.ones((4, _FRAMES)), np.ones((_FRAMES, 4))
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
+    rows = np.zeros(1, dtype=np.int64)
     which, place = (no, no, no), (factor[:2], keep)
 
     def contract() -> None:
@@ -51,15 +54,21 @@ def _calls() -> dict[str, Callable[[], object]]:
         tile_model(*shape, factor, factor, step, amplitude, amplitude, out)
 
     def reduced() -> None:
-        one, two = np.zeros(1, dtype=np.int64), np.zeros((1, 1))
-        nodes = (np.array([0, 1]), 1, one, one, one + 1)
+        two, nodes = np.zeros((1, 1)), (np.array([0, 1]), 1, rows, rows, rows + 1)
         motion, slopes = (keep[:1], keep[:1], keep[:1]), (two, np.zeros((4, 1)), np.ones(1))
         block_model(motion, keep[:1], keep[:1], 1.0, 1.0, slopes, nodes, np.zeros((0, 3), dtype=np.int64), keep[:1])
-        block_sums(tile[0], 0, 0, 0.0, one, one, one + 1, np.zeros((3, 1)))
+        block_sums(tile[0], 0, 0, 0.0, rows, rows, rows + 1, np.zeros((3, 1)))
         weighted_products(two, keep[:1])
+
+    def speckles() -> None:
+        single, chain = np.ones((2, 2)), np.ones((2, 2, 2, 2), dtype=np.complex128)
+        block_covariance(rows, rows, single, chain, 0.5)
+        block_variance(rows, rows, single, chain, 0.5)
+        stencil_variance(np.ones(1), single[None], chain[None], 0.5)
 
     return {
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
+        "block_covariance": speckles,
         "block_model": reduced,
         "contract_panels": contract_compressed,
         "contract_steep_tiles": contract_steep,
@@ -67,8 +76,12 @@ def _calls() -> dict[str, Callable[[], object]]:
         "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
         "frame_gains": lambda: frame_gains(keep, keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
+        "mean_decay": lambda: mean_decay(keep, keep, 1),
         "model_gram": lambda: model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
+        "model_rows": lambda: model_rows(step, amplitude, keep, gain),
         "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
+        "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
+        "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
         "polynomial_blocks": lambda: polynomial_blocks(np.ones((1, 1, 1, 8)), 0.0, no[None].copy()),
         "prepare_tile": lambda: prepare_tile(tile[0].copy(), 0.0),
         "tile_model": model,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hetdask.fitting.speckle_covariance import Fields
-from hetdask.fitting.speckle_scores import Scores, score_covariance
 from hetdask.model import as_vector, correlation, correlation_gradient, dynamics
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.simulation import speckle_intensity
+from hetdask.passes.speckle_scores import Scores, score_covariance
 from hetdask.passes.tiles import Series
 from hetdask_cluster.runner import InlineRunner
 from hetdask_kernels.speckles import block_covariance
@@ -53,7 +53,7 @@ def test_scores_are_those_of_all_pixels(angle: int) -> None:
     deviation = intensity - 1.0
     first, second = deviation[:, row], deviation[:, column]
     influence = first * second - g / modes * (1.0 + first + second)
-    found = Scores(series(), angle, FLOW, FREE).of(np.ascontiguousarray(intensity), modes)
+    found = Scores(series(), angle, FLOW, FREE).of(intensity, modes)
     wanted = influence @ slopes
     assert np.all(np.abs(found - wanted) < 1e-11 * np.abs(wanted).max(axis=0))
 

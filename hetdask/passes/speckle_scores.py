@@ -37,8 +37,11 @@ SPECKLES: Final = 4096
 FIELDS: Final = 4 * SPECKLES
 """Speckles of many modes are nearly Gaussian, so fewer do: no more than so many modes in all are simulated."""
 
-BATCHES: Final = 16
-"""Tasks in which the speckles of one angle are simulated."""
+BATCHES: Final = 4
+"""Tasks in which the speckles of one angle are simulated; each prepares the sums of the model once."""
+
+VALUES: Final = 2**19
+"""Intensities that a task holds at the same time: 4 MiB, twice over."""
 
 LEAST_CONTRAST: Final = 0.01
 """Speckle statistics of a lower contrast are those of Gaussian noise."""
@@ -153,13 +156,21 @@ class Scores:
     def of(self, intensity: Array, modes: int) -> Array:
         """Scores (S, p) of speckles with intensities (S, N) of mean 1 and contrast 1/`modes`."""
         deviation = np.zeros((intensity.shape[0], self._keep.size))
-        deviation[:, : intensity.shape[1]] = (intensity - 1.0) * self._keep[: intensity.shape[1]]
+        data = deviation[:, : intensity.shape[1]]
+        np.subtract(intensity, 1.0, out=data)
+        deviation *= self._keep
         pairs = pair_sums(*self._model, deviation) @ self._project
         return np.asarray(pairs - deviation @ (self._rows / modes))
 
     def simulate(self, count: int, modes: int, rng: np.random.Generator) -> Array:
         """Scores (count, p) of simulated speckles of `modes` modes."""
         s = self._dynamics.fraction
-        mean = (1.0 - s) ** 2 + s**2
-        intensity = speckle_intensity(self._dynamics, self._kappa, self._q, count, modes, rng)
-        return self.of(np.ascontiguousarray(intensity.T) / mean, modes)
+        mean = ((1.0 - s) ** 2 + s**2)[:, None]
+        most = max(1, VALUES // s.size)
+        scores = np.empty((count, self._rows.shape[1]))
+        for first in range(0, count, most):
+            part = scores[first : first + most]
+            intensity = speckle_intensity(self._dynamics, self._kappa, self._q, part.shape[0], modes, rng)
+            intensity /= mean
+            part[:] = self.of(intensity.T, modes)
+        return scores
