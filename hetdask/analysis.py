@@ -41,6 +41,8 @@ from hetdask.fitting import (
 )
 from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
+from hetdask.fitting.goodness import goodness_of
+from hetdask.fitting.quality import QualityLevels
 from hetdask.fitting.reduced import looks_at_pixels
 from hetdask.fitting.refits import prepare_refits, refit_bytes
 from hetdask.fitting.uncertainty import uncertainty_of
@@ -245,6 +247,19 @@ def problem_of(settings: Settings, store: Store) -> Problem:
     return Problem(start, lower, upper, free, noise_levels(store, settings.fit.sigma))
 
 
+def levels_of(settings: Settings) -> QualityLevels:
+    """When the settings call a fit good."""
+    quality, angles = settings.quality, settings.quality.per_angle
+    return QualityLevels(
+        significance=quality.significance,
+        overall=quality.overall.limits(),
+        per_angle=angles.limits(),
+        outlier_multiplier=angles.outlier_multiplier,
+        max_outlier_fraction=angles.max_outlier_fraction,
+        min_good_angles=angles.min_good_angles,
+    )
+
+
 def methods_of(settings: Settings) -> list[Method]:
     """Methods that the settings ask for, with their options."""
     options, simplex, scenario = settings.fit, settings.fit.nelder_mead, settings.fit.scenario
@@ -402,6 +417,7 @@ def analyse(
             noise = noise_near(reduced, problem, best)
         facts["noise"] = noise
     with stages("errors"):
+        facts["goodness"], facts["levels"] = goodness_of(reduced, best, noise), levels_of(settings)
         fitted = passes if data is None or best.retained_information is None else data
         facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
     if settings.fit.bootstrap:

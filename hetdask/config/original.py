@@ -145,6 +145,19 @@ SOURCES: Final[dict[str, str]] = {
     },
     "compute.workers": "analyzer_parameters.computational.num_threads",
     "compute.memory_limit": f"{MEMORY_LIMIT_GB}, or optimization_config.robust_optimization.memory_limit",
+    **{
+        f"quality.{section}.{name}": f"validation_rules.fit_quality.{section}_chi_squared.{name}_threshold"
+        for section in ("overall", "per_angle")
+        for name in ("excellent", "acceptable", "warning", "critical")
+        if (section, name) != ("per_angle", "critical")
+    },
+    "quality.per_angle.outlier_multiplier": (
+        "validation_rules.fit_quality.per_angle_chi_squared.outlier_threshold_multiplier"
+    ),
+    "quality.per_angle.max_outlier_fraction": (
+        "validation_rules.fit_quality.per_angle_chi_squared.max_outlier_fraction"
+    ),
+    "quality.per_angle.min_good_angles": "validation_rules.fit_quality.per_angle_chi_squared.min_good_angles",
     "output.folder": "output_settings.results_directory",
     "output.plots": "output_settings.reporting.generate_plots",
 }
@@ -180,6 +193,7 @@ def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "data": _data(reader),
         "parameters": _parameters(reader),
         "fit": _fit(reader),
+        "quality": _quality(reader),
         "compute": _compute(reader),
         "output": _output(reader),
     }
@@ -381,6 +395,16 @@ def _robust(reader: _Reader) -> dict[str, Any]:
     if robust is not None and model is not None:
         robust = [model, *robust]
     return {**options, "robust": [] if enabled is False else robust}
+
+
+def _quality(reader: _Reader) -> dict[str, Any]:
+    """Levels of reduced χ²; here it is taken against the expected noise, see `QualitySettings`."""
+    found: dict[str, Any] = {}
+    for key, path in SOURCES.items():
+        parts = key.split(".")
+        if parts[0] == "quality" and (value := reader.take(path)) is not None:
+            found.setdefault(parts[1], {})[parts[2]] = value
+    return found
 
 
 def _without_none(entries: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from hetdask.config.methods import (
     Tolerance,
     named,
 )
+from hetdask.config.quality import QualitySettings
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import PARAMETERS, SPECS, unknown_name
 from hetdask_cluster.site import QUEUES, TlsFiles
@@ -341,6 +342,7 @@ class Settings(Section):
         default_factory=dict, description="start values and bounds by name; the others keep their defaults"
     )
     fit: FitSettings = Field(default_factory=FitSettings)
+    quality: QualitySettings = Field(default_factory=QualitySettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     output: OutputSettings = Field(default_factory=OutputSettings)
     simulation: SimulationSettings | None = None

@@ -9,6 +9,7 @@ spoil, and the scatter inside the blocks.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +65,8 @@ class Evidence:
         Components in terms of the n blocks; 0 for blocks without data.
     absorbed : float
         Part of the summed speckle variance of the map that a fit absorbs.
+    remaining, fluctuation : float
+        Of the speckle covariance of the blocks after a fit: the trace, and the sum of its squares.
     pixel : float
         Mean speckle variance of a pixel.
     scatter : float
@@ -81,6 +84,8 @@ class Evidence:
     components: Array
     axes: Array
     absorbed: float
+    remaining: float
+    fluctuation: float
     pixel: float
     scatter: float
     neighbours: Array
@@ -94,10 +99,11 @@ class Evidence:
 class _Partition:
     """Blocks of a ladder level joined to larger ones, and the nodes (groups of frames) of both.
 
-    `into` (n_fine,) tells the larger block; `fine` and `coarse` are (row nodes, column nodes); `size` frames make a
-    node of the first of `levels` levels.
+    `into` (n_fine,) tells the larger block, of `larger`; `fine` and `coarse` are (row nodes, column nodes); `size`
+    frames make a node of the first of `levels` levels.
     """
 
+    larger: Blocks
     into: Indices
     fine: tuple[Indices, Indices]
     coarse: tuple[Indices, Indices]
@@ -119,7 +125,8 @@ class _Partition:
             return start + row, start + column
 
         fine = nodes(blocks.size, blocks.first_row // blocks.size, blocks.first_column // blocks.size)
-        return cls(into.ravel(), fine, nodes(*coarse), 1 << blocks.level, levels)
+        larger = Blocks(blocks.n_frames, blocks.level, coarse[1] * coarse[0], coarse[2] * coarse[0], coarse[0])
+        return cls(larger, into.ravel(), fine, nodes(*coarse), 1 << blocks.level, levels)
 
     def sums(self, values: Array) -> Array:
         """Sums of `values` (n_fine,) over the larger blocks."""
@@ -211,7 +218,7 @@ class AngleBlocks:
             signal=contrast * (np.diagonal(local.intensity, 4, 1, 2) @ NEIGHBOURS),
         )
 
-    def evidence(self, absorbed: float) -> Evidence:
+    def evidence(self, remaining: float, fluctuation: float) -> Evidence:
         """Independent components of what neither scaling nor parameters can absorb."""
         tangent = np.concatenate([self.scaling, self.slopes], axis=1)
         tangent /= np.maximum(np.linalg.norm(tangent, axis=0), np.finfo(np.float64).tiny)
@@ -224,7 +231,9 @@ class AngleBlocks:
             predicted=np.maximum(predicted[::-1], 0.0),
             components=inner.T @ self.residual,
             axes=axes,
-            absorbed=absorbed,
+            absorbed=float(np.trace(self.covariance)) - remaining,
+            remaining=remaining,
+            fluctuation=fluctuation,
             neighbours=self.neighbours,
             signal=self.signal,
             **self.rest,
@@ -233,14 +242,27 @@ class AngleBlocks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
-    """The blocks of all angles, and normal deviates (S,) that go with the sample pixels."""
+    """Blocks of residuals of a model.
 
+    Attributes
+    ----------
+    vector : (14,) float64
+        Its parameters.
+    angles : list of AngleBlocks
+    blocks : Blocks
+        Where the blocks of all angles lie.
+    deviates : (S,) float64
+        Normal deviates that go with the sample pixels.
+    """
+
+    vector: Array
     angles: list[AngleBlocks]
+    blocks: Blocks
     deviates: Array
 
     def evidence(self) -> list[Evidence]:
         """Evidence of every angle."""
-        return [angle.evidence(absorbed) for angle, absorbed in zip(self.angles, _absorbed(self.angles), strict=True)]
+        return [angle.evidence(*left) for angle, left in zip(self.angles, _after_fit(self.angles), strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathered:
@@ -266,11 +288,14 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathe
         keep = (~series.excluded[m]).astype(np.float64)
         nodes = fields.between_nodes(keep, partition.size, partition.levels)
         angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, fields.between_frames(frames)))
-    return Gathered(angles, deviates)
+    return Gathered(np.asarray(vector), angles, partition.larger, deviates)
 
 
-def _absorbed(angles: list[AngleBlocks]) -> Array:
-    """Speckle variance (n_phi,) that a joint least-squares fit of scalings and parameters takes out of each map."""
+def _after_fit(angles: list[AngleBlocks]) -> Iterator[tuple[float, float]]:
+    """What a joint least-squares fit of scalings and parameters leaves of the speckle covariance of each map.
+
+    Its trace, and the sum of the squares of its entries, which is half the variance of the sum of squared residuals.
+    """
     remaining, tangents, spreads = [], [], []
     for angle in angles:
         basis = np.linalg.qr(angle.scaling)[0]
@@ -283,11 +308,8 @@ def _absorbed(angles: list[AngleBlocks]) -> Array:
     norms = np.linalg.norm(stacked, axis=0)
     joint = np.linalg.qr(stacked / np.where(norms > 0.0, norms, 1.0))[0]
     parts = np.split(joint, np.cumsum([len(tangent) for tangent in tangents])[:-1])
-    moved = [part.T @ covariance @ part for part, covariance in zip(parts, remaining, strict=True)]
-    shared = np.sum(moved, axis=0)
-    kept = [
-        spread * float(np.trace(covariance) - 2.0 * np.trace(own) + np.sum((part.T @ part) * shared))
-        for spread, covariance, own, part in zip(spreads, remaining, moved, parts, strict=True)
-    ]
-    whole = [float(np.trace(angle.covariance)) for angle in angles]
-    return np.subtract(whole, kept)
+    shared = np.sum([part.T @ covariance @ part for part, covariance in zip(parts, remaining, strict=True)], axis=0)
+    for spread, covariance, part in zip(spreads, remaining, parts, strict=True):
+        taken = part @ (part.T @ covariance)
+        left = spread * (covariance - taken - taken.T + part @ shared @ part.T)
+        yield float(np.trace(left)), float(np.sum(left**2))

@@ -100,6 +100,8 @@ class NoiseModel:
 
     Attributes
     ----------
+    vector : (14,) float64
+        Parameters of that model.
     sigma_white : (n_phi,) float64
         Standard deviation of the white noise, in units of c2.
     sigma_white_error : (n_phi,) float64
@@ -117,6 +119,7 @@ class NoiseModel:
     excess : Excess
     """
 
+    vector: Array
     sigma_white: Array
     sigma_white_error: Array
     speckles: Array
@@ -169,6 +172,7 @@ def noise_in(gathered: Gathered, q: Array, n_free: int) -> NoiseModel:
     expected, spread = _expected(estimate, white_error, share_error, n_free)
     with np.errstate(divide="ignore"):
         return NoiseModel(
+            vector=gathered.vector,
             sigma_white=np.sqrt(white),
             sigma_white_error=0.5 * white_error / np.sqrt(white),
             speckles=1.0 / share[group],
@@ -267,12 +271,13 @@ class _Estimate:
 def _expected(estimate: _Estimate, white_error: Array, share_error: Array, n_free: int) -> tuple[Array, Array]:
     """Expected residual rms of the full maps after a fit, and its standard deviation."""
     expected, spread = np.empty_like(white_error), np.empty_like(white_error)
-    for m, (angle, variance) in enumerate(zip(estimate.angles, estimate.variances(), strict=True)):
+    for m, angle in enumerate(estimate.angles):
         n, group = angle.n_points, estimate.group[m]
         dof = max(n - 2.0 - n_free / expected.size, 1.0)
         speckle = max(n * angle.pixel - angle.absorbed, 0.0)
-        squares = estimate.white[m] * dof + estimate.share[group] * speckle
-        chance = 2.0 * (np.sum(variance**2) + max(n - variance.size, 0.0) * estimate.white[m] ** 2)
+        white, share = estimate.white[m], estimate.share[group]
+        chance = 2.0 * (share**2 * angle.fluctuation + 2.0 * share * white * angle.remaining + n * white**2)
+        squares = white * dof + share * speckle
         error = np.sqrt(chance + (white_error[m] * dof) ** 2 + (share_error[group] * speckle) ** 2)
         expected[m] = np.sqrt(squares / dof)
         spread[m] = 0.5 * error / (dof * expected[m])

@@ -6,7 +6,7 @@ Pure NumPy, no I/O. Everything here is the reference against which the fast kern
 from hetdask.model.correlation import correlation, correlation_gradient
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES, PARAMETERS, SPECS, ParameterSpec, as_vector
-from hetdask.model.simulation import simulate_gaussian, simulate_speckle
+from hetdask.model.simulation import ThirdComponent, simulate_gaussian, simulate_speckle
 
 __all__ = [
     "NAMES",
@@ -14,6 +14,7 @@ __all__ = [
     "SPECS",
     "Dynamics",
     "ParameterSpec",
+    "ThirdComponent",
     "as_vector",
     "correlation",
     "correlation_gradient",

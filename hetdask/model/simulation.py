@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -61,10 +63,37 @@ def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray
     return np.asarray(parts.view(np.complex128)[..., 0] * np.sqrt(0.5))
 
 
-def speckle_intensity(d: Dynamics, kappa: float, q: float, pixels: int, modes: int, rng: np.random.Generator) -> Array:
+@dataclass(frozen=True, slots=True)
+class ThirdComponent:
+    """A component that the two-component model does not have, to see whether a fit tells.
+
+    Attributes
+    ----------
+    share : float
+        Of the field, 0..1; reference and sample share the rest.
+    rate : float
+        Constant transport rate, Å²/s.
+    velocity : float
+        Constant velocity relative to the reference, in the direction of the flow, Å/s.
+    """
+
+    share: float
+    rate: float
+    velocity: float = 0.0
+
+
+def speckle_intensity(
+    d: Dynamics,
+    kappa: float,
+    q: float,
+    pixels: int,
+    modes: int,
+    rng: np.random.Generator,
+    third: ThirdComponent | None = None,
+) -> Array:
     """Intensities of independent speckles of one angle.
 
-    Each mode of each pixel holds two complex Gaussian fields, Markov chains whose frame-to-frame
+    Each mode of each pixel holds two complex Gaussian fields, or three, Markov chains whose frame-to-frame
     correlation is e^(-½q²ΔC) of its component. They interfere with the phase κV of the flow.
 
     Returns
@@ -74,16 +103,24 @@ def speckle_intensity(d: Dynamics, kappa: float, q: float, pixels: int, modes: i
     """
     n = d.time.size
     shape = (pixels, modes)
-    keep = [np.exp(-0.5 * q * q * np.diff(c)) for c in (d.c_ref, d.c_sample)]
-    renew = [np.sqrt(-np.expm1(-q * q * np.diff(c))) for c in (d.c_ref, d.c_sample)]
-    field = [_complex_normal(rng, shape), _complex_normal(rng, shape)]
-    phase = np.exp(1j * kappa * d.displacement)
+    rates = [d.c_ref, d.c_sample]
+    weights = [1.0 - d.fraction, d.fraction * np.exp(1j * kappa * d.displacement)]
+    if third is not None:
+        elapsed = d.time - d.time[0]
+        rates.append(third.rate * elapsed)
+        weights = [(1.0 - third.share) * weight for weight in weights]
+        weights.append(third.share * np.exp(1j * kappa * third.velocity * elapsed))
+    keep = [np.exp(-0.5 * q * q * np.diff(c)) for c in rates]
+    renew = [np.sqrt(-np.expm1(-q * q * np.diff(c))) for c in rates]
+    field = [_complex_normal(rng, shape) for _ in rates]
     intensity = np.empty((n, pixels))
     for i in range(n):
         if i:
-            for x in range(2):
+            for x in range(len(rates)):
                 field[x] = keep[x][i - 1] * field[x] + renew[x][i - 1] * _complex_normal(rng, shape)
-        total = (1.0 - d.fraction[i]) * field[0] + d.fraction[i] * phase[i] * field[1]
+        total = sum(
+            (weight[i] * one for weight, one in zip(weights[1:], field[1:], strict=True)), weights[0][i] * field[0]
+        )
         intensity[i] = np.mean(total.real**2 + total.imag**2, axis=1)
     return intensity
 
@@ -97,6 +134,7 @@ def simulate_speckle(
     speckles: int = 3000,
     modes: int = 3,
     photons: float | None = None,
+    third: ThirdComponent | None = None,
     rng: np.random.Generator,
 ) -> Array:
     """Maps computed from simulated speckles, as a detector would give them.
@@ -111,6 +149,8 @@ def simulate_speckle(
         Coherent modes added in intensity; the contrast is 1/modes.
     photons : float, optional
         Mean count per pixel and frame at fraction 0 or 1. Poisson counts are drawn; the diagonal then holds shot noise.
+    third : ThirdComponent, optional
+        Another component in the fields: the maps then follow no two-component model.
     rng : numpy.random.Generator
 
     Returns
@@ -133,7 +173,7 @@ def simulate_speckle(
         products, means = np.zeros((n, n)), np.zeros(n)
         for first in range(0, speckles, batch):
             count = min(batch, speckles - first)
-            intensity = speckle_intensity(d, kappa[m], q[m], count, modes, rng)
+            intensity = speckle_intensity(d, kappa[m], q[m], count, modes, rng, third)
             if photons is not None:
                 intensity = rng.poisson(intensity * photons).astype(np.float64)
             products += intensity @ intensity.T

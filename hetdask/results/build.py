@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.errors import FitError
+from hetdask.fitting.quality import QualityLevels, Verdict, judge
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model.parameters import PARAMETERS
+from hetdask.results.goodness import goodness_result
 from hetdask.results.result import (
     AngleResult,
     Correlations,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from hetdask.fitting import AngleFit, Refinement, Region
     from hetdask.fitting.cold_start import Rival
+    from hetdask.fitting.goodness import Goodness
     from hetdask.fitting.identifiability import Determined
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.fitting.search import SearchResult
@@ -55,6 +58,9 @@ RECORDED_PACKAGES: Final = (
     "xarray",
 )
 
+
+NOT_JUDGED: Final = "not judged"
+"""Quality of an angle whose residuals could not be compared with noise."""
 
 RIVALS: Final = "the search found another optimum that these data cannot tell from this one: see search.optima"
 DISBELIEF: Final = (
@@ -111,6 +117,9 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
     tried, search = facts.get("tried", (refinement,)), facts.get("search")
     uncertainty = facts.get("uncertainty") or iid_uncertainty(refinement)
     doubt = None if search is None or refinement.status != "converged" else _doubt(search)
+    goodness = facts.get("goodness")
+    phi = [angle.phi for angle in refinement.angles]
+    verdict = None if goodness is None else judge(goodness, phi, facts.get("levels", QualityLevels()))
     return {
         "status": refinement.status if doubt is None else "ambiguous",
         "message": doubt or refinement.message,
@@ -124,7 +133,8 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "n_points": int(refinement.n_points),
         "dof": int(refinement.dof),
         "resolution": "full" if refinement.retained_information is None else "reduced",
-        "angles": _angles(refinement, store, facts.get("noise")),
+        "angles": _judged(_angles(refinement, store, facts.get("noise")), goodness, verdict),
+        "goodness": None if goodness is None or verdict is None else goodness_result(goodness, verdict),
         "correlations": _correlations(refinement.free, uncertainty),
         "identifiability": _identifiability(
             uncertainty.identifiability, uncertainty.cautions, refinement.retained_information
@@ -277,6 +287,22 @@ def _angles(refinement: Refinement, store: StoreFacts, noise: NoiseModel | None)
     ]
 
 
+def _judged(angles: list[AngleResult], goodness: Goodness | None, verdict: Verdict | None) -> list[AngleResult]:
+    """Angles with their level and quality."""
+    if goodness is None or verdict is None:
+        return angles
+    return [
+        angle.model_copy(
+            update={
+                "level": finite(goodness.level[m]),
+                "level_p_value": finite(goodness.level_p_value[m]),
+                "quality": verdict.angles[m] if angle.quality == NOT_JUDGED else angle.quality,
+            }
+        )
+        for m, angle in enumerate(angles)
+    ]
+
+
 def _angle(fit: AngleFit, white: float, free_per_point: float) -> AngleResult:
     # The free parameters are shared by all maps: each map pays for them in proportion to its pixels, so that the maps'
     # degrees of freedom add up to those of the fit.
@@ -296,7 +322,7 @@ def _angle(fit: AngleFit, white: float, free_per_point: float) -> AngleResult:
         sigma_white=finite(white),
         speckles=None,
         n_points=int(fit.n_points),
-        quality="not judged" if contrast is not None and contrast > 0.0 else "failed: contrast is not positive",
+        quality=NOT_JUDGED if contrast is not None and contrast > 0.0 else "failed: contrast is not positive",
     )
 
 

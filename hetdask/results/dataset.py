@@ -3,7 +3,7 @@
 Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
 (frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
 ``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``,
-``refit`` (of the bootstrap) and ``end`` (of an interval).
+``refit`` (of the bootstrap), ``end`` (of an interval) and ``check`` (of the residuals).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
+from hetdask.results.goodness import GoodnessResult
 from hetdask.results.intervals import INTERVALS
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
@@ -122,6 +123,8 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
         ("speckles", "", "effective number of speckles"),
         ("residual_rms", "", "root mean square residual"),
         ("expected_rms", "", "root mean square residual that white and speckle noise predict"),
+        ("level", "", "mean square residual over the expected one"),
+        ("level_p_value", "", "probability of such a level or a higher one by chance"),
         ("reduced_chi_squared", "", "chi-squared per degree of freedom"),
     ):
         variables[name] = _variable("phi", _column(angles, name), units, long_name)
@@ -141,6 +144,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     variables.update(_methods(result))
     variables.update(_optima(result))
     variables.update(_bootstrap(result, refitted))
+    variables.update(_goodness(result.goodness))
     variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
     return xr.Dataset(
         variables,
@@ -215,6 +219,25 @@ def _bootstrap(result: Result, refitted: Array | None) -> dict[str, xr.Variable]
     if refitted is not None:
         variables["bootstrap_values"] = _variable(("refit", "parameter"), refitted, text, "refits of simulated data")
     return variables
+
+
+def _goodness(found: GoodnessResult | None) -> dict[str, xr.Variable]:
+    """The checks as variables of a dataset."""
+    if found is None:
+        return {}
+    variable = xr.Variable(
+        "check",
+        [check.p_value for check in found.checks],
+        {
+            "units": "",
+            "long_name": "probability that noise alone looks as bad or worse",
+            "quality": found.quality,
+            "overall": found.p_value,
+            "verdict": found.text,
+            "recommendations": " ".join(found.recommendations),
+        },
+    )
+    return {"check_p_value": variable, "check": xr.Variable("check", [check.name for check in found.checks])}
 
 
 def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:

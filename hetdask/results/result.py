@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 
 from hetdask.errors import DataError
+from hetdask.results.goodness import GoodnessResult
 from hetdask.results.intervals import BootstrapResult
 from hetdask.results.part import Part
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hetdask.fitting import HistoryEntry, Refinement
+    from hetdask.fitting.goodness import Goodness
     from hetdask.fitting.noise_model import NoiseModel
+    from hetdask.fitting.quality import QualityLevels
     from hetdask.fitting.uncertainty import Uncertainty
     from hetdask.results.build import StoreFacts
     from hetdask.results.plots import PlotKind, Width
@@ -58,6 +61,10 @@ class RunFacts(TypedDict, total=False):
         What the learned start did.
     noise : NoiseModel or None
         What the residuals say about the noise.
+    goodness : Goodness or None
+        What they say about the model.
+    levels : QualityLevels
+        When that is good; the defaults where it is missing.
     uncertainty : Uncertainty
         Errors and what is determined; those of independent pixels where it is missing.
     bootstrap : BootstrapResult
@@ -77,6 +84,8 @@ class RunFacts(TypedDict, total=False):
     search: SearchSummary
     learned: LearnedSummary
     noise: NoiseModel | None
+    goodness: Goodness | None
+    levels: QualityLevels
     uncertainty: Uncertainty
     bootstrap: BootstrapResult
     refitted: NDArray[np.float64]
@@ -122,8 +131,18 @@ class AngleResult(Part):
     speckles: float | None = Field(
         description="Effective number of speckles; null where the residuals show no speckle noise."
     )
+    level: float | None = Field(
+        default=None,
+        description="Mean square residual over the expected one, about 1 for noise; null if not predicted.",
+    )
+    level_p_value: float | None = Field(
+        default=None, description="Probability that noise alone leaves such a level or a higher one; null as for level."
+    )
     n_points: int = Field(description="Pixels above the diagonal that were fitted.")
-    quality: str = Field(description="In words; 'not judged' where expected_rms is null.")
+    quality: str = Field(
+        description="excellent, acceptable, warning or poor by the level; 'not judged' where that is null; 'failed: …' "
+        "where there is no contrast."
+    )
 
 
 class Correlations(Part):
@@ -296,6 +315,9 @@ class Result(Part):
     dof: int = Field(description="Points less free parameters less two per map.")
     resolution: Literal["full", "reduced"]
     angles: list[AngleResult]
+    goodness: GoodnessResult | None = Field(
+        default=None, description="Verdict on the residuals; null where the noise could not be told from them."
+    )
     correlations: Correlations
     identifiability: Identifiability
     bootstrap: BootstrapResult | None = Field(

@@ -106,6 +106,8 @@ def facts_line(result: Result) -> str:
         f"{len(result.angles)} {'map' if len(result.angles) == 1 else 'maps'}",
         f"{result.n_points:,} pixels",
     ]
+    if result.goodness is not None:
+        parts.insert(1, f"quality {result.goodness.quality}")
     if result.resolution == "reduced":
         kept = result.identifiability.retained_information
         parts.append("fit of block means" + ("" if kept is None else f" with {kept:.1%} of the information"))
@@ -235,6 +237,9 @@ def concerns(result: Result) -> list[str]:
             f"No positive contrast in {len(failed)} of {len(result.angles)} maps (phi = {angles}): the model does "
             "not describe them. Leave them out, or start nearer to the data."
         )
+    if result.goodness is not None:
+        lines.extend([] if result.goodness.consistent else [result.goodness.text])
+        lines.extend(result.goodness.recommendations)
     lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
     if result.bootstrap is not None:
         errors = {name: parameter.stderr for name, parameter in result.parameters.items()}
@@ -262,6 +267,8 @@ def notes(result: Result) -> list[str]:
     if result.search is not None:
         lines.append(search_line(result.search))
     lines.append(CHI_SQUARED_NOTE)
+    if result.goodness is not None and result.goodness.consistent:
+        lines.append(result.goodness.text)
     if result.errors_note:
         lines.append(_sentence(result.errors_note))
     if result.bootstrap is not None and result.bootstrap.experiments:
@@ -372,7 +379,8 @@ def _angle_table(result: Result) -> Table:
     for index in shown:
         angle = result.angles[index]
         note = "" if angle.quality == "not judged" else angle.quality
-        add_row(table, (*angle_cells(angle, judged=is_judged(result)), note), False, bool(note))
+        warn = note not in {"", "excellent", "acceptable"}
+        add_row(table, (*angle_cells(angle, judged=is_judged(result)), note), False, warn)
     return table
 
 

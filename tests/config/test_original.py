@@ -210,6 +210,26 @@ def test_a_cache_serves_where_the_file_is_missing(tmp_path: Path) -> None:
     assert data.frames is None
 
 
+def test_limits_of_quality_are_taken_over_and_must_grow() -> None:
+    rules = {
+        "overall_chi_squared": {"excellent_threshold": 1.5, "critical_threshold": 50.0},
+        "per_angle_chi_squared": {
+            "warning_threshold": 20.0,
+            "outlier_threshold_multiplier": 3.0,
+            "max_outlier_fraction": 0.5,
+            "min_good_angles": 4,
+        },
+    }
+    quality = load(original(validation_rules={"fit_quality": rules})).quality
+    assert quality.overall.limits() == (1.5, 5.0, 10.0, 50.0)
+    angles = quality.per_angle
+    assert angles.limits() == (2.0, 5.0, 20.0)
+    assert (angles.outlier_multiplier, angles.max_outlier_fraction, angles.min_good_angles) == (3.0, 0.5, 4)
+    rules = {"overall_chi_squared": {"excellent_threshold": 7.0}}
+    with pytest.raises(ConfigError, match=r"quality\.overall: .*levels that grow"):
+        load_settings(original(validation_rules={"fit_quality": rules}))
+
+
 def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead() -> None:
     content = original(
         performance_settings={"numba_optimization": {"parallel_numba": True, "cache_numba": True}},

@@ -13,6 +13,7 @@ from hetdask.data.maps import prepare_map
 from hetdask.data.store import Store
 from hetdask.data.store_writer import StoreWriter
 from hetdask.fitting import AngleFit, HistoryEntry, Refinement
+from hetdask.fitting.goodness import Check, Goodness
 from hetdask.model import NAMES, PARAMETERS, as_vector, correlation
 from hetdask.results import Result
 from hetdask.results.files import write_run
@@ -193,5 +194,7 @@ def run_folder(
     """A whole run folder, written once and only read."""
     folder = tmp_path_factory.mktemp("run") / "run"
     config = {"fit": {"tolerance": 1e-8, "sigma": None}, "note": float("nan")}
-    write_run(folder, make_refinement(store), store, config=config, method="classical", seed=7)
+    checks = (Check("level", 1e-9), Check("lag", 0.4), Check("time", 0.03), Check("angles", 0.2), Check("common", 3e-7))
+    goodness = Goodness(np.array([1.04, 0.93, 2.6]), np.array([0.4, 0.7, 1e-9]), checks)
+    write_run(folder, make_refinement(store), store, config=config, method="classical", seed=7, goodness=goodness)
     return folder

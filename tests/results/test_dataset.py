@@ -31,6 +31,7 @@ def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
             "other": 14,
             "method": 1,
             "stage": 2,
+            "check": 5,
         }
         assert dataset["data"].dims == dataset["model"].dims == dataset["residual"].dims == ("phi", "t1", "t2")
         assert dataset["data"].dtype == np.float32

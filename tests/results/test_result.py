@@ -54,6 +54,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "dof",
         "resolution",
         "angles",
+        "goodness",
         "correlations",
         "identifiability",
         "bootstrap",

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
-from hetdask.results.formatting import MISSING, format_measurement, format_number, format_seconds
+from hetdask.fitting.quality import odds
+from hetdask.results.formatting import MISSING, format_fixed, format_measurement, format_number, format_seconds
+from hetdask.results.goodness import CHECKS
 from hetdask.results.result import STATUS_TEXT, Correlations, Result
 from hetdask.results.sections.page import Fields, Page
 from hetdask.results.summary import (
@@ -99,6 +101,31 @@ def refits(page: Page) -> Fields | None:
     if not rows:
         return None
     return {"heads": BOOTSTRAP_HEADS, "words": BOOTSTRAP_WORDS, "rows": rows}
+
+
+def goodness(page: Page) -> Fields | None:
+    """Whether the residuals are noise, in words, by check and by map."""
+    result = page.result
+    found = result.goodness
+    if found is None:
+        return None
+    return {
+        "quality": found.quality,
+        "good": found.consistent,
+        "text": found.text,
+        "recommendations": found.recommendations,
+        "checks": [(CHECKS[check.name], odds(check.p_value)) for check in found.checks],
+        "angles": [
+            (
+                format_fixed(angle.phi, 2),
+                format_number(angle.q),
+                format_number(angle.level, 3),
+                MISSING if angle.level_p_value is None else odds(angle.level_p_value),
+                angle.quality,
+            )
+            for angle in result.angles
+        ],
+    }
 
 
 def identifiability(page: Page) -> Fields | None:
