@@ -42,6 +42,7 @@ from hetdask.fitting import (
 from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
 from hetdask.fitting.goodness import goodness_of
+from hetdask.fitting.profile import profile
 from hetdask.fitting.quality import QualityLevels
 from hetdask.fitting.reduced import looks_at_pixels
 from hetdask.fitting.refits import prepare_refits, refit_bytes
@@ -55,7 +56,7 @@ from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.build import learned_summary, search_summary
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
-from hetdask.results.intervals import bootstrap_result, no_bootstrap
+from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profiles, profiles_result
 from hetdask.results.result import Memory, RunFacts
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import peak_memory
@@ -83,7 +84,8 @@ class Progress(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins.
 
-        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "bootstrap", "results" and "report".
+        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "bootstrap", "profile", "results" and
+        "report".
         """
 
     def advance(self, done: int, total: int, text: str) -> None:
@@ -420,9 +422,8 @@ def analyse(
         facts["goodness"], facts["levels"] = goodness_of(reduced, best, noise), levels_of(settings)
         fitted = passes if data is None or best.retained_information is None else data
         facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
-    if settings.fit.bootstrap:
-        with stages("bootstrap"):
-            _bootstrap(store, passes, problem, best, facts, settings, runner, progress)
+    if settings.fit.refits:
+        _refit(store, passes, data, problem, best, facts, settings, runner, stages)
     seconds = {**(timings or {}), **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
@@ -443,27 +444,38 @@ def refit_task(settings: Settings, tiling: Tiling, memory: MemoryPlan | None) ->
     return refit_bytes(tiling.n_phi, tiling.n_frames, memory) if settings.fit.refits else 0
 
 
-def _bootstrap(
+def _refit(
     store: Store,
     passes: Passes,
+    data: ReducedPasses | None,
     problem: Problem,
     best: Refinement,
     facts: RunFacts,
     settings: Settings,
     runner: Runner,
-    progress: Progress,
+    stages: _Stages,
 ) -> None:
-    """Enter the outcome of a bootstrap, or why there is none, into the facts."""
-    noise = facts["noise"]
-    if best.status != "converged" or best.robust or noise is None:
-        reason = "the noise could not be told from the residuals" if noise is None else "no classical fit converged"
-        facts["bootstrap"] = no_bootstrap(reason)
-        return
-    refits = prepare_refits(store, passes, problem, best, runner)
-    count, seed = settings.fit.bootstrap, settings.fit.seed
-    found = bootstrap(refits, best, noise, runner, count=count, seed=seed, on_done=progress.advance)
-    facts["bootstrap"] = bootstrap_result(found, best, facts["uncertainty"])
-    facts["refitted"] = np.array([refits.problem.vector(x) for x in found.estimates]).reshape(-1, len(NAMES))
+    """Enter the outcome of bootstrap and profiles, or why there is none, into the facts."""
+    options, noise, uncertainty = settings.fit, facts["noise"], facts["uncertainty"]
+    reason = "no classical fit converged" if best.status != "converged" or best.robust else None
+    fitted = None if best.retained_information is None else data
+    refits = None if reason else prepare_refits(store, passes, problem, best, runner, fitted)
+    if options.bootstrap:
+        if refits is None or noise is None:
+            facts["bootstrap"] = no_bootstrap(reason or "the noise could not be told from the residuals")
+        else:
+            with stages("bootstrap"):
+                count, on_done = options.bootstrap, stages.progress.advance
+                found = bootstrap(refits, best, noise, runner, count=count, seed=options.seed, on_done=on_done)
+            facts["bootstrap"] = bootstrap_result(found, best, uncertainty)
+            facts["refitted"] = np.array([refits.problem.vector(x) for x in found.estimates]).reshape(-1, len(NAMES))
+    if options.profile:
+        if refits is None:
+            facts["profiles"] = no_profiles(reason or "")
+        else:
+            with stages("profile"):
+                profiles = profile(refits, uncertainty, options.profile, runner, on_done=stages.progress.advance)
+            facts["profiles"] = profiles_result(profiles, refits, uncertainty, stages.seconds["profile"])
 
 
 def _reduced_data(store: Store, settings: Settings, reduced: ReducedPasses, runner: Runner) -> ReducedPasses | None:

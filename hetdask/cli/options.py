@@ -106,6 +106,11 @@ fit_options = combine(
         metavar="N",
         help="Simulate N experiments from the fit and fit them again, for errors to all orders. [default: 0]",
     ),
+    click.option(
+        "--profile",
+        metavar="NAME,…",
+        help="Follow chi-squared along these parameters, for intervals that need no linear problem: v0,D0_ref.",
+    ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),
     click.option(
         "--set",

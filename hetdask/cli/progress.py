@@ -25,6 +25,7 @@ STAGES: Final = {
     "refine": "fit",
     "errors": "errors",
     "bootstrap": "bootstrap",
+    "profile": "profiles",
     "results": "results",
     "report": "report",
 }

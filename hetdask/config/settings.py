@@ -49,6 +49,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _names(value: Any) -> Any:
+    """Accept "v0,D0_ref" for ["v0", "D0_ref"]."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
 type Start = Literal["given", "search", "learned"]
 
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
@@ -200,6 +205,11 @@ class FitSettings(Section):
         "more",
         examples=[200],
     )
+    profile: Annotated[list[str], BeforeValidator(_names)] = Field(
+        [],
+        description="parameters along which chi-squared is to be followed, for intervals that need no linear problem",
+        examples=[["v0", "D0_ref"]],
+    )
     remember: bool = Field(
         True, description="add a converged fit to the history that the learned start is trained on", examples=[False]
     )
@@ -225,17 +235,18 @@ class FitSettings(Section):
                 f"fit.bootstrap is {self.bootstrap}, expected 0 or at least {LEAST_BOOTSTRAP}: fewer refits have no "
                 "95 % interval; for example bootstrap: 200"
             )
-        if self.bootstrap and self.method == "robust":
+        if self.refits and self.method == "robust":
+            key, none = ("bootstrap", 0) if self.bootstrap else ("profile", [])
             raise ConfigError(
-                "fit.bootstrap refits by least squares, which says nothing about robust fits: use method: classical or "
-                "all, or bootstrap: 0"
+                f"fit.{key} refits by least squares, which says nothing about robust fits: use method: classical or "
+                f"all, or {key}: {none}"
             )
         return self
 
     @property
     def refits(self) -> bool:
         """Whether errors by refits are asked for."""
-        return self.bootstrap > 0
+        return self.bootstrap > 0 or bool(self.profile)
 
     def methods(self) -> list[str]:
         """Names of the methods to run, in their order."""
@@ -359,7 +370,16 @@ class Settings(Section):
                 raise ConfigError(
                     f"fit.active_parameters names {name}, but parameters.{name}.fixed is true: remove one of the two"
                 )
-        self.parameter_table()
+        table = self.parameter_table()
+        for name in self.fit.profile:
+            if name not in SPECS:
+                raise _within("fit.profile", unknown_name(name))
+            if next(row for row in table if row.name == name).fixed:
+                moving = [row.name for row in table if not row.fixed]
+                raise ConfigError(
+                    f"fit.profile names {name}, which is fixed: free it, or name others, for example profile: "
+                    f"[{(moving or ['v0'])[0]}]"
+                )
         return self
 
     def _setting(self, name: str) -> ParameterSetting:

@@ -65,6 +65,8 @@ class Refinement:
     chi_squared : float
         Σ over angles of sum_squares/sigma².
     n_points, dof : int
+    weighted_by : (n_phi,) float64
+        Noise by which the angles were weighted in the last round.
     angles : tuple of AngleFit
     status, message, method : str
     iterations, evaluations, passes : int
@@ -86,6 +88,7 @@ class Refinement:
     chi_squared: float
     n_points: int
     dof: int
+    weighted_by: Array
     angles: tuple[AngleFit, ...]
     status: Status
     message: str
@@ -214,6 +217,7 @@ def fit_with(
         chi_squared=float(problem.sigma**-2.0 @ result.sum_squares),
         n_points=passes.n_points,
         dof=passes.n_points - len(problem.free) - 2 * passes.series.n_phi,
+        weighted_by=objective.sigma,
         angles=angles,
         status="converged" if converged else "not_converged",
         message=message,

@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hetdask.data.reduction import BLOCK_BYTES, blocks_of, level_within, reduce_store
 from hetdask.fitting.block_noise import BATCH_VALUES
 from hetdask.fitting.problem import Problem
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     from hetdask.data.store import Store
     from hetdask_cluster.memory import MemoryPlan
     from hetdask_cluster.runner import Runner
-
-Array = NDArray[np.float64]
 
 MOST_BLOCKS: Final = 50_000
 """Block means of each angle, at most."""
@@ -62,7 +57,7 @@ class Refits:
     ----------
     passes : ReducedPasses
     problem : Problem
-        Starts at the fit and weights angles by its residuals.
+        Starts at the fit and weights angles as its last round did.
     retained : float
         Share of the Fisher information that the block means keep.
     """
@@ -77,7 +72,14 @@ class Refits:
         return self.passes.reduced.level
 
 
-def prepare_refits(store: Store, full: Passes, problem: Problem, fit: Refinement, runner: Runner) -> Refits:
+def prepare_refits(
+    store: Store,
+    full: Passes,
+    problem: Problem,
+    fit: Refinement,
+    runner: Runner,
+    fitted: ReducedPasses | None = None,
+) -> Refits:
     """Reduce a store for refits; one pass over the pixels says what the block means keep.
 
     Parameters
@@ -91,9 +93,13 @@ def prepare_refits(store: Store, full: Passes, problem: Problem, fit: Refinement
         Its outcome.
     runner : Runner
         Where shards are reduced.
+    fitted : ReducedPasses, optional
+        What was fitted instead of all pixels.
     """
+    again = replace(problem, start=fit.values, sigma=fit.weighted_by)
     level = refit_level(store.n_phi, store.n_frames, runner.plan)
+    if fitted is not None and fit.retained_information is not None and fitted.reduced.level >= level:
+        return Refits(fitted, again, fit.retained_information)
     passes = ReducedPasses(series_of(store), reduce_store(store, runner, level=level))
-    sigma = np.array([angle.residual_rms for angle in fit.angles])
     kept, whole = (project(one(fit.values, problem.free)) for one in (passes, full))
-    return Refits(passes, replace(problem, start=fit.values, sigma=sigma), retained_information(kept, whole))
+    return Refits(passes, again, retained_information(kept, whole))

@@ -33,7 +33,7 @@ class FitPlan:
     reading : int
         Bytes that reading one map of a source takes; 0 where the store is there.
     refits : int
-        Bytes that a task of the bootstrap allocates; 0 where none is asked for.
+        Bytes that a task of the bootstrap or of profiles allocates; 0 where none is asked for.
     """
 
     tiling: Tiling

@@ -140,6 +140,7 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
             uncertainty.identifiability, uncertainty.cautions, refinement.retained_information
         ),
         "bootstrap": facts.get("bootstrap"),
+        "profiles": facts.get("profiles"),
         "search": search,
         "learned": facts.get("learned"),
         "methods": {one.method: _method(one) for one in tried},

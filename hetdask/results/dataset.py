@@ -3,7 +3,8 @@
 Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
 (frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
 ``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``,
-``refit`` (of the bootstrap), ``end`` (of an interval) and ``check`` (of the residuals).
+``refit`` (of the bootstrap), ``profiled`` (parameters with profiles), ``step`` (of a profile, NaN beyond its last),
+``end`` (of an interval) and ``check`` (of the residuals).
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     variables.update(_methods(result))
     variables.update(_optima(result))
     variables.update(_bootstrap(result, refitted))
+    variables.update(_profiles(result))
     variables.update(_goodness(result.goodness))
     variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
     return xr.Dataset(
@@ -238,6 +240,29 @@ def _goodness(found: GoodnessResult | None) -> dict[str, xr.Variable]:
         },
     )
     return {"check_p_value": variable, "check": xr.Variable("check", [check.name for check in found.checks])}
+
+
+def _profiles(result: Result) -> dict[str, xr.Variable]:
+    found = {} if result.profiles is None else result.profiles.parameters
+    if not found:
+        return {}
+    text, most = "see the variable unit", max(len(one.values) for one in found.values())
+    rows = {name: np.full((len(found), most), np.nan) for name in ("values", "deviance")}
+    for name, row in rows.items():
+        for place, one in zip(row, found.values(), strict=True):
+            place[: len(one.values)] = getattr(one, name)
+    variables = {
+        "profiled": xr.Variable("profiled", list(found)),
+        "profile_values": _variable(("profiled", "step"), rows["values"], text, "values held"),
+        "profile_deviance": _variable(
+            ("profiled", "step"), rows["deviance"], "", "rise of chi-squared in units of its noise"
+        ),
+    }
+    for name in INTERVALS:
+        ends = np.array([getattr(one, name) for one in found.values()], dtype=np.float64)
+        long_name = f"interval of {name.removeprefix('interval_')} %; NaN where it is open"
+        variables[f"profile_{name}"] = _variable(("profiled", "end"), ends, text, long_name)
+    return variables
 
 
 def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:

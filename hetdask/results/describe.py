@@ -70,6 +70,26 @@ def rate_text(dataset: xr.Dataset, name: str) -> str:
     return text
 
 
+def profile_text(dataset: xr.Dataset, index: int) -> str:
+    """Deviance along a parameter."""
+    one = dataset.isel(profiled=index)
+    name = str(one["profiled"].item())
+    unit = str(dataset["unit"].sel(parameter=name).item())
+    values, deviance = one["profile_values"].to_numpy(), one["profile_deviance"].to_numpy()
+    known = np.isfinite(values)
+    parts = []
+    for share in ("68", "95"):
+        low, high = one[f"profile_interval_{share}"].to_numpy().tolist()
+        begin = f"from {format_number(low, 5)}" if np.isfinite(low) else "open below"
+        end = f"to {format_number(high, 5)}" if np.isfinite(high) else "open above"
+        parts.append(f"{share} % {begin}, {end}")
+    return (
+        f"Deviance against {name}{f' in {unit}' if unit else ''}, {int(known.sum())} values "
+        f"{_range(values[known], digits=5)}: largest {format_number(float(np.nanmax(deviance)), 3)}. "
+        f"Intervals: {'; '.join(parts)}."
+    )
+
+
 def scaling_text(dataset: xr.Dataset, name: str, title: str) -> str:
     """Contrast, offset or residual of all maps."""
     values, phi = dataset[name].to_numpy(), dataset["phi"].to_numpy()

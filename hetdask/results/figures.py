@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 ANGLE_FIGURES: Final = 4
 """Maps that get figures of their own; of more maps an even selection, and the worst of all."""
 
-FIGURE_PATTERNS: Final = ("overview.png", "dynamics.png", "history.png", "map-*.png")
+FIGURE_PATTERNS: Final = ("overview.png", "dynamics.png", "history.png", "map-*.png", "profile_*.png")
 
 COLUMNS: Final[dict[Width, str]] = {"single": "1-column", "double": "2-columns"}
 
@@ -61,6 +61,8 @@ def _wanted(dataset: xr.Dataset, most: int, *, cuts: bool) -> Iterator[tuple[str
             yield f"cuts-{index:03d}", "cuts", index
     if dataset.sizes["evaluation"]:
         yield "history", "history", 0
+    for index, name in enumerate(dataset["profiled"].to_numpy() if "profiled" in dataset else ()):
+        yield f"profile_{name}", "profile", index
 
 
 def write_figures(folder: Path, dataset: xr.Dataset, most: int = ANGLE_FIGURES) -> list[Path]:

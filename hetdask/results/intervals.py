@@ -1,19 +1,22 @@
-"""Errors by refits, beside the standard errors: the bootstrap in the JSON contract and in words."""
+"""Errors by refits, beside the standard errors: bootstrap and profiles in the JSON contract and in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from pydantic import Field
 
+from hetdask.fitting.profile import LEVELS, Ending
 from hetdask.results.part import Part
 
 if TYPE_CHECKING:
     from hetdask.fitting import Refinement
     from hetdask.fitting.bootstrap import Bootstrap
+    from hetdask.fitting.profile import Profile
+    from hetdask.fitting.refits import Refits
     from hetdask.fitting.uncertainty import Uncertainty
 
 INTERVALS: Final = {"interval_68": (100.0 * 0.158655, 100.0 * 0.841345), "interval_95": (2.5, 97.5)}
@@ -21,6 +24,9 @@ INTERVALS: Final = {"interval_68": (100.0 * 0.158655, 100.0 * 0.841345), "interv
 
 MANY_FAILED: Final = 0.05
 """Share of refits that did not converge, or ended at a bound, from which on a reader should know of it."""
+
+BETTER: Final = 0.05
+"""Fall of the deviance along a profile that is more than rounding."""
 
 DIFFERS: Final = 0.25
 """Relative difference between the scatter of the refits and the standard error that is worth a word."""
@@ -50,6 +56,75 @@ class BootstrapResult(Part):
         description="Share of the refits that ended at a bound of a parameter; those with none are left out."
     )
     parameters: dict[str, BootstrapParameter] = Field(description="Those that the data determine.")
+
+
+class ProfileParameter(Part):
+    """Profile of one parameter, in its unit."""
+
+    optimum: float = Field(description="Where chi-squared of the block means is lowest; near the value of the fit.")
+    scale: float = Field(
+        description="Rise of chi-squared that stands for a deviance of 1: variance of the parameter over its variance "
+        "for independent pixels."
+    )
+    interval_68: tuple[float | None, float | None] = Field(
+        description="Where the deviance is 1; null where it stays below: the interval is open there."
+    )
+    interval_95: tuple[float | None, float | None] = Field(description="The same where it is 3.84.")
+    endings: tuple[Ending, Ending] = Field(
+        description="Why the profile ends, to lower and to higher values. reached: the deviance is beyond 3.84. bound: "
+        "of the parameter. flat: it hardly rises. failed: no fit converged further on."
+    )
+    values: list[float] = Field(description="Values at which the parameter was held, growing.")
+    deviance: list[float] = Field(description="Rise of chi-squared of the best fit with this value, over the scale.")
+
+
+class ProfilesResult(Part):
+    """Profiles of the parameters for which they were asked."""
+
+    level: int | None = Field(description="Level of the reduction ladder on which the fits ran; null without any.")
+    retained_information: float | None = Field(
+        description="Share of the Fisher information of the pixels that block means of this level keep."
+    )
+    seconds: float
+    note: str = Field(description="What was done, or why nothing was.")
+    parameters: dict[str, ProfileParameter]
+
+
+def no_profiles(reason: str) -> ProfilesResult:
+    """Result of profiles that were asked for and can't be made."""
+    note = f"no profiles: {reason}"
+    return ProfilesResult(level=None, retained_information=None, seconds=0.0, note=note, parameters={})
+
+
+def profiles_result(
+    found: Sequence[Profile], refits: Refits, uncertainty: Uncertainty, seconds: float
+) -> ProfilesResult:
+    """Intervals and points of profiles."""
+    noise = {
+        "speckle": "the rise of chi-squared is measured in units that speckle noise sets",
+        "iid": "pixels count as independent, so intervals are too narrow where speckle noise counts",
+    }[uncertainty.kind]
+    return ProfilesResult(
+        level=refits.level,
+        retained_information=refits.retained,
+        seconds=seconds,
+        note=(
+            "the other parameters fitted anew at every value, on block means that keep "
+            f"{retained_text(refits.retained)} of the information in the pixels; {noise}"
+        ),
+        parameters={
+            one.name: ProfileParameter(
+                optimum=one.optimum,
+                scale=one.scale,
+                interval_68=one.ends(LEVELS["interval_68"]),
+                interval_95=one.ends(LEVELS["interval_95"]),
+                endings=one.endings,
+                values=one.values.tolist(),
+                deviance=one.deviance.tolist(),
+            )
+            for one in found
+        },
+    )
 
 
 def no_bootstrap(reason: str) -> BootstrapResult:
@@ -140,3 +215,35 @@ def bootstrap_concerns(bootstrap: BootstrapResult, stderr: dict[str, float | Non
             f"The scatter of the bootstrap's refits differs from the standard error of {', '.join(apart)} by more than "
             f"{DIFFERS:.0%}: the problem is not linear over these errors; take the intervals of the bootstrap."
         )
+
+
+def profile_concerns(profiles: ProfilesResult) -> Iterator[str]:
+    """What a reader must know of profiles, in sentences."""
+    if not profiles.parameters:
+        yield f"{profiles.note[:1].upper()}{profiles.note[1:]}."
+    for name, one in profiles.parameters.items():
+        sides = [
+            open_end(one, side, f"{name} is open {way}")
+            for side, way in enumerate(("below", "above"))
+            if one.interval_95[side] is None
+        ]
+        yield from sides
+        lowest = min(one.deviance)
+        if lowest < -BETTER:
+            value = one.values[one.deviance.index(lowest)]
+            yield (
+                f"The profile of {name} found a lower chi-squared at {name} = {value:.6g}, by {-lowest:.2g} in units "
+                "of its noise: the fit stopped at a local minimum; start there, or search (--start search)."
+            )
+
+
+def open_end(profile: ProfileParameter, side: int, what: str) -> str:
+    """Why an interval of 95 % has no end on a side, 0 below and 1 above, in a sentence that begins with `what`."""
+    reached, last = max(profile.deviance[-side], 0.0), profile.values[-side]
+    limit = {
+        "bound": f"its bound {last:.6g} lies within",
+        "flat": f"chi-squared hardly rises as far as {last:.6g}",
+        "failed": f"no fit converged beyond {last:.6g}",
+        "reached": f"chi-squared falls again towards {last:.6g}",
+    }[profile.endings[side]]
+    return f"The 95 % interval of {what}: {limit} (deviance {reached:.2g} there, 3.84 at its end)."

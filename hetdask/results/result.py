@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 
 from hetdask.errors import DataError
 from hetdask.results.goodness import GoodnessResult
-from hetdask.results.intervals import BootstrapResult
+from hetdask.results.intervals import BootstrapResult, ProfilesResult
 from hetdask.results.part import Part
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class RunFacts(TypedDict, total=False):
         Errors and what is determined; those of independent pixels where it is missing.
     bootstrap : BootstrapResult
         Scatter of refits of simulated experiments.
+    profiles : ProfilesResult
+        Profiles of some parameters.
     refitted : (B, 14) float64
         All parameters of these refits.
     timings : mapping of str to float
@@ -88,6 +90,7 @@ class RunFacts(TypedDict, total=False):
     levels: QualityLevels
     uncertainty: Uncertainty
     bootstrap: BootstrapResult
+    profiles: ProfilesResult
     refitted: NDArray[np.float64]
     timings: Mapping[str, float]
     memory: Memory
@@ -323,6 +326,9 @@ class Result(Part):
     bootstrap: BootstrapResult | None = Field(
         default=None, description="Refits of experiments simulated from the fit; null where none were asked for."
     )
+    profiles: ProfilesResult | None = Field(
+        default=None, description="Profiles of chi-squared along parameters; null where none were asked for."
+    )
     search: SearchSummary | None = Field(
         default=None, description="How start values were found; null where they were given."
     )
@@ -478,11 +484,11 @@ class Result(Part):
 
         Parameters
         ----------
-        kind : {"maps", "cuts", "dynamics", "history", "overview", "correlations"}
+        kind : {"maps", "cuts", "dynamics", "history", "overview", "correlations", "profile"}
             Data, model and residual of one map; its one-time cuts; rates, velocity and fraction; the way of the fit;
-            scaling and residuals of all maps; correlations of the parameters.
+            scaling and residuals of all maps; correlations of the parameters; χ² along one parameter.
         angle : int
-            Index of the map, for "maps" and "cuts".
+            Index of the map, for "maps" and "cuts", or of the parameter among those with profiles.
         width : {"screen", "single", "double"}
             For screens, or for one or two columns of a journal page (3.4 and 7 inches).
 

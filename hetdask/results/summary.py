@@ -21,7 +21,7 @@ from hetdask.results.formatting import (
     format_number,
     format_seconds,
 )
-from hetdask.results.intervals import bootstrap_concerns
+from hetdask.results.intervals import bootstrap_concerns, profile_concerns
 from hetdask.results.result import (
     STATUS_TEXT,
     AngleResult,
@@ -47,7 +47,11 @@ NOISE_HEADS: Final = ("expected rms", "speckles")
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
 
 BOOTSTRAP_HEADS: Final = ("parameter", "value", "± error", "± refits", "68 %", "95 %", "bias", "unit")
-BOOTSTRAP_WORDS: Final = ("parameter", "unit")
+PROFILE_HEADS: Final = ("parameter", "value", "± error", "68 %", "95 %", "unit")
+REFITS_WORDS: Final = ("parameter", "unit")
+
+OPEN: Final = "open"
+"""Instead of the end of an interval that has none."""
 
 STRONG: Final = 0.95
 """Correlation of two parameters that a reader is told of."""
@@ -244,6 +248,8 @@ def concerns(result: Result) -> list[str]:
     if result.bootstrap is not None:
         errors = {name: parameter.stderr for name, parameter in result.parameters.items()}
         lines.extend(bootstrap_concerns(result.bootstrap, errors))
+    if result.profiles is not None:
+        lines.extend(profile_concerns(result.profiles))
     return lines
 
 
@@ -273,6 +279,8 @@ def notes(result: Result) -> list[str]:
         lines.append(_sentence(result.errors_note))
     if result.bootstrap is not None and result.bootstrap.experiments:
         lines.append(f"Bootstrap: {result.bootstrap.note} ({format_seconds(result.bootstrap.seconds)}).")
+    if result.profiles is not None and result.profiles.parameters:
+        lines.append(f"Profiles: {result.profiles.note} ({format_seconds(result.profiles.seconds)}).")
     lines.extend(_strong_correlations(result))
     lines.extend(_data_notes(result))
     return lines
@@ -354,16 +362,30 @@ def bootstrap_rows(result: Result) -> list[tuple[str, ...]]:
     return rows
 
 
-def _interval(ends: tuple[float, float], error: float) -> str:
-    return " … ".join(format_measurement(end, error)[0] for end in ends)
+def profile_rows(result: Result) -> list[tuple[str, ...]]:
+    """The profiles as text, under `PROFILE_HEADS`."""
+    rows = []
+    for name, one in ({} if result.profiles is None else result.profiles.parameters).items():
+        parameter = result.parameters[name]
+        away = [abs(end - parameter.value) for end in (*one.interval_68, *one.interval_95) if end is not None]
+        error = parameter.stderr or min(away, default=None)
+        value = format_measurement(parameter.value, error)[0]
+        intervals = (_interval(ends, error) for ends in (one.interval_68, one.interval_95))
+        stderr = format_measurement(parameter.value, parameter.stderr)[1]
+        rows.append((name, value, stderr, *intervals, parameter.unit))
+    return rows
 
 
-def _bootstrap_table(result: Result) -> Table:
-    table = new_table("Bootstrap")
-    for name in BOOTSTRAP_HEADS:
-        table.add_column(name, justify="left" if name in BOOTSTRAP_WORDS else "right", no_wrap=True)
-    for cells in bootstrap_rows(result):
-        add_row(table, cells, False, False)
+def _interval(ends: tuple[float | None, float | None], error: float | None) -> str:
+    return " … ".join(OPEN if end is None else format_measurement(end, error)[0] for end in ends)
+
+
+def _refits_table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = new_table(title)
+    for name in heads:
+        table.add_column(name, justify="left" if name in REFITS_WORDS else "right", no_wrap=True)
+    for cells in rows:
+        add_row(table, cells, False, OPEN in " ".join(cells))
     return table
 
 
@@ -417,7 +439,9 @@ def summary(result: Result) -> RenderableType:
     parts.extend(Text(line, style="yellow") for line in concerns(result))
     parts.extend((Text(), _ParameterTable(result)))
     if result.bootstrap is not None and result.bootstrap.parameters:
-        parts.append(_bootstrap_table(result))
+        parts.append(_refits_table("Bootstrap", BOOTSTRAP_HEADS, bootstrap_rows(result)))
+    if result.profiles is not None and result.profiles.parameters:
+        parts.append(_refits_table("Profiles", PROFILE_HEADS, profile_rows(result)))
     if len(result.methods) > 1:
         parts.append(_method_table(result))
     if result.search is not None and result.search.optima:

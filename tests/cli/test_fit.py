@@ -83,15 +83,17 @@ def test_all_methods_are_compared_and_the_best_counts(program: Program, config: 
     assert "nelder-mead" in (config.parent / "run" / "report.html").read_text()
 
 
-def test_a_bootstrap_stands_beside_the_errors_everywhere(program: Program, config: Path) -> None:
-    outcome = program(["fit", config, "--bootstrap", "40"])
+def test_errors_by_refits_stand_beside_the_others_everywhere(program: Program, config: Path) -> None:
+    outcome = program(["fit", config, "--bootstrap", "40", "--profile", "v0,D0_ref"])
     assert outcome.status == 0, outcome.err
     assert "refits of simulated experiments: 40 of 40" in outcome.err
+    assert "walks along parameters: 4 of 4" in outcome.err
     assert "± refits" in outcome.out
     run = config.parent / "run"
     found = result_of(run)["bootstrap"]
     assert found["experiments"] == 40
     assert list(found["parameters"]) == ["D0_ref", "D0_sample", "v0", "f0"]
+    assert list(result_of(run)["profiles"]["parameters"]) == ["v0", "D0_ref"]
     assert "Errors by refits" in (run / "report.html").read_text()
     assert "a refit" in program(["fit", config, "--bootstrap", "40", "--dry-run"]).out
 

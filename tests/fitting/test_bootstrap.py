@@ -181,3 +181,15 @@ def test_refits_become_coarser_to_fit_into_memory_and_are_refused_where_that_is_
         FitPlan(speckled.tiling, tight, refits=refit_bytes(2, 32, tight)).require()
     with pytest.raises(ClusterError, match="a refit of block means needs"):
         hetdask.fit(speckled, settings(bootstrap=40), client=InlineRunner(MemoryPlan(2**30, 2**29, 0, 32 * 2**20)))
+
+
+def test_a_fit_of_block_means_is_refitted_on_the_same_ones(speckled: Store) -> None:
+    result = hetdask.fit(speckled, settings(bootstrap=60, reduction={"max_points": 200}, profile="v0"))
+    assert result.resolution == "reduced"
+    assert result.bootstrap is not None
+    assert result.profiles is not None
+    assert result.bootstrap.retained_information == result.identifiability.retained_information
+    assert result.bootstrap.level == result.profiles.level == 1
+    assert result.profiles.parameters["v0"].optimum == pytest.approx(result.parameters["v0"].value, rel=1e-6)
+    for name, one in result.bootstrap.parameters.items():
+        assert one.stderr == pytest.approx(result.parameters[name].stderr, rel=0.4), name

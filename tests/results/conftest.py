@@ -135,6 +135,7 @@ def make_refinement() -> Callable[[Store], Refinement]:
             chi_squared=chi_squared,
             n_points=count * store.n_phi,
             dof=count * store.n_phi - len(free) - 2 * store.n_phi,
+            weighted_by=np.array([angle.residual_rms for angle in angles]),
             angles=angles,
             status="converged",
             message="`ftol` termination condition is satisfied.",

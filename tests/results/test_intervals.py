@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 
 from hetdask.data.store import Store
+from hetdask.errors import DataError
 from hetdask.fitting import Refinement
 from hetdask.fitting.bootstrap import Bootstrap
+from hetdask.fitting.profile import Profile
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model import NAMES
 from hetdask.results import Result, result_schema
-from hetdask.results.intervals import bootstrap_concerns, bootstrap_result
+from hetdask.results.describe import profile_text
+from hetdask.results.figures import write_figures
+from hetdask.results.formatting import format_number
+from hetdask.results.intervals import (
+    ProfileParameter,
+    ProfilesResult,
+    bootstrap_concerns,
+    bootstrap_result,
+    profile_concerns,
+)
 from hetdask.results.report import render_report
 from hetdask.results.sections import Page
 from hetdask.results.summary import as_text, summary
@@ -82,3 +93,55 @@ def test_files_and_report_hold_them(refitted: Result, tmp_path: Path) -> None:
     page = render_report(Page(again))
     assert 'id="bootstrap"' in page
     assert "did not converge and are left out" in page
+
+
+def profiles() -> ProfilesResult:
+    """Of v0, as its standard error says; of D0_ref, open below and lower than the fit further up."""
+    steps = np.linspace(-2.2, 2.2, 9)
+    v0 = Profile("v0", 22.0, 30.0, 22.0 + 0.052 * steps, steps**2, ("reached", "reached"))
+    deviance = np.array([0.4, 0.2, 0.0, -0.3, 4.5])
+    d0 = Profile("D0_ref", 401.0, 30.0, np.array([1.0, 380.0, 401.0, 410.0, 430.0]), deviance, ("bound", "reached"))
+    parameters = {
+        one.name: ProfileParameter(
+            optimum=one.optimum,
+            scale=one.scale,
+            interval_68=one.ends(1.0),
+            interval_95=one.ends(3.841459),
+            endings=one.endings,
+            values=one.values.tolist(),
+            deviance=one.deviance.tolist(),
+        )
+        for one in (v0, d0)
+    }
+    return ProfilesResult(level=0, retained_information=0.998, seconds=1.0, note="refits", parameters=parameters)
+
+
+def test_profiles_are_told_drawn_and_kept(refinement: Refinement, store: Store, tmp_path: Path) -> None:
+    result = Result.from_refinement(refinement, store, profiles=profiles())
+    jsonschema.validate(json.loads(result.to_json()), result_schema())
+    bound, better = profile_concerns(profiles())
+    assert bound.startswith("The 95 % interval of D0_ref is open below: its bound 1 lies within (deviance 0.4 there")
+    assert better.startswith("The profile of D0_ref found a lower chi-squared at D0_ref = 410, by 0.3")
+    text = as_text(summary(result), 200)
+    assert bound in text
+    assert better in text
+    row = next(line.split() for line in text[text.index("Profiles\n") :].splitlines() if line.startswith(" v0"))
+    assert row == ["v0", "22.000", "0.052", "21.948", "…", "22.052", "21.898", "…", "22.102", "Å/s^(β+1)"]
+    again = Result.load(result.save(tmp_path / "run"))
+    assert again == result
+    data = again.to_xarray()
+    assert list(data["profiled"].to_numpy()) == ["v0", "D0_ref"]
+    assert data.sizes["step"] == 9
+    assert data["profile_interval_95"].sel(profiled="D0_ref").isnull().to_numpy().tolist() == [True, False]
+    d0 = profiles().parameters["D0_ref"]
+    assert profile_text(data, 1) == (
+        "Deviance against D0_ref in Å²/s^(α+1), 5 values 1 to 430: largest 4.5. Intervals: 68 % open below, "
+        f"to {format_number(d0.interval_68[1], 5)}; 95 % open below, to {format_number(d0.interval_95[1], 5)}."
+    )
+    names = {path.name for path in write_figures(tmp_path, data)}
+    assert {"profile_v0.png", "profile_D0_ref.png"} <= names
+    page = render_report(Page(again, data))
+    assert 'id="profiles"' in page
+    assert page.count("Deviance against ") == 2
+    with pytest.raises(DataError, match="no profile with index 2"):
+        again.plot("profile", 2)

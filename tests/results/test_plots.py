@@ -35,7 +35,7 @@ from hetdask.results.plots.palette import indexed_png, repalette
 from hetdask.results.plots.style import limits
 from hetdask.results.plots.thumbnails import block_means
 
-KINDS: tuple[PlotKind, ...] = ("maps", "cuts", "dynamics", "history", "overview", "correlations")
+KINDS: tuple[PlotKind, ...] = ("maps", "cuts", "dynamics", "history", "overview", "correlations", "profile")
 
 
 @pytest.fixture
@@ -65,6 +65,12 @@ def _is_whole(figure: Figure) -> bool:
 @pytest.mark.parametrize("width", ["screen", "single", "double"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_figure_is_whole_and_nothing_overlaps(dataset: xr.Dataset, kind: PlotKind, width: Width) -> None:
+    values = np.array([[380.0, 395.0, 401.0, 410.0, np.nan], [20.0, 21.9, 22.0, 22.1, 22.3]])
+    dataset = dataset.assign(
+        profiled=["D0_ref", "v0"],
+        profile_values=(("profiled", "step"), values),
+        profile_deviance=(("profiled", "step"), [[9.0, 2.0, 0.0, 1.1, np.nan], [4.5, 0.7, 0.0, 0.9, 4.2]]),
+    )
     figure = plot(dataset.assign(expected_rms=1.1 * dataset["sigma"]), kind, 1, width)
     assert not _texts_overlap(figure)
     assert _is_whole(figure)

@@ -58,6 +58,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "correlations",
         "identifiability",
         "bootstrap",
+        "profiles",
         "search",
         "learned",
         "methods",

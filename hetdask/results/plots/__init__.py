@@ -8,6 +8,7 @@ from hetdask.errors import DataError
 from hetdask.results.plots.correlations import correlations_figure
 from hetdask.results.plots.curves import cuts_figure, dynamics_figure, history_figure, overview_figure
 from hetdask.results.plots.maps import maps_figure
+from hetdask.results.plots.profiles import profile_figure
 from hetdask.results.plots.style import FigureFormat, Width, save_figure
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ __all__ = [
     "maps_figure",
     "overview_figure",
     "plot",
+    "profile_figure",
     "save_figure",
 ]
 
-PlotKind = Literal["maps", "cuts", "dynamics", "history", "overview", "correlations"]
+PlotKind = Literal["maps", "cuts", "dynamics", "history", "overview", "correlations", "profile"]
 _WITHOUT_ANGLE: Final = {
     "dynamics": dynamics_figure,
     "history": history_figure,
@@ -42,6 +44,14 @@ def plot(dataset: xr.Dataset, kind: PlotKind, angle: int = 0, width: Width = "sc
     """Figure of one aspect of a result; see `hetdask.results.Result.plot`."""
     if kind in _WITHOUT_ANGLE:
         return _WITHOUT_ANGLE[kind](dataset, width)
+    if kind == "profile":
+        count = dataset.sizes.get("profiled", 0)
+        if not 0 <= angle < count:
+            raise DataError(
+                f"no profile with index {angle}: the result has {count}; ask for some with fit.profile, for example "
+                "profile: [v0]"
+            )
+        return profile_figure(dataset, angle, width)
     if kind not in _WITH_ANGLE:
         raise DataError(f"no plot of kind {kind!r}: expected one of {', '.join(get_args(PlotKind))}, such as 'maps'")
     if "data" not in dataset:

@@ -28,6 +28,7 @@ from hetdask.results.plots.curves import (
 )
 from hetdask.results.plots.maps import colour_bar, map_panel, map_views
 from hetdask.results.plots.palette import repalette
+from hetdask.results.plots.profiles import profile_panel
 from hetdask.results.plots.style import EMPTY, GRID, INK, MUTED, SERIES, new_figure, styled
 
 WIDTH: Final = 4.6
@@ -124,6 +125,11 @@ def rate_image(dataset: xr.Dataset, one: RatePanel) -> str:
         axes.set_xlabel("time (s)")
 
     return panel(draw, 2.4)
+
+
+def profile_image(dataset: xr.Dataset, index: int) -> str:
+    """Deviance along a parameter."""
+    return panel(lambda figure: profile_panel(figure.subplots(), dataset, index), 2.6)
 
 
 def scaling_image(dataset: xr.Dataset, name: str, label: str) -> str:

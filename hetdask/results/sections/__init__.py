@@ -37,7 +37,7 @@ class Section:
 
 SECTIONS: Final = (
     Section("parameters", "Parameters", numbers.parameters),
-    Section("refits", "Errors by refits", numbers.refits),
+    Section("refits", "Errors by refits", pictures.refits),
     Section("goodness", "Goodness of fit", numbers.goodness),
     Section("dynamics", "Dynamics", pictures.dynamics),
     Section("maps", "Maps", pictures.maps),

@@ -14,9 +14,6 @@ from hetdask.results.goodness import CHECKS
 from hetdask.results.result import STATUS_TEXT, Correlations, Result
 from hetdask.results.sections.page import Fields, Page
 from hetdask.results.summary import (
-    BOOTSTRAP_HEADS,
-    BOOTSTRAP_WORDS,
-    bootstrap_rows,
     bounds_text,
     concerns,
     notes,
@@ -92,15 +89,6 @@ def _parameter_rows(result: Result) -> Iterator[dict[str, str]]:
             "note": parameter_note(parameter),
             "kind": "fixed" if parameter.fixed else "warn" if parameter_note(parameter) else "",
         }
-
-
-def refits(page: Page) -> Fields | None:
-    """Errors by refits, beside the standard errors."""
-    result = page.result
-    rows = bootstrap_rows(result)
-    if not rows:
-        return None
-    return {"heads": BOOTSTRAP_HEADS, "words": BOOTSTRAP_WORDS, "rows": rows}
 
 
 def goodness(page: Page) -> Fields | None:

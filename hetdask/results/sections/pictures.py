@@ -10,6 +10,7 @@ from hetdask.results.describe import (
     cuts_text,
     history_text,
     map_text,
+    profile_text,
     rate_text,
     scaling_text,
 )
@@ -18,11 +19,16 @@ from hetdask.results.formatting import format_number
 from hetdask.results.result import Result
 from hetdask.results.sections.page import Fields, Page, Picture, png_picture, svg_picture
 from hetdask.results.summary import (
+    BOOTSTRAP_HEADS,
     METHOD_HEADS,
+    PROFILE_HEADS,
+    REFITS_WORDS,
     angle_cells,
     angle_heads,
+    bootstrap_rows,
     is_judged,
     method_rows,
+    profile_rows,
     search_line,
     shown_angles,
 )
@@ -32,6 +38,28 @@ if TYPE_CHECKING:
 
 THUMBNAILS: Final = 60
 """Most maps among the thumbnails."""
+
+
+def refits(page: Page) -> Fields | None:
+    """Bootstrap and profiles, beside the standard errors."""
+    result, dataset = page.result, page.dataset
+    bootstrap, profiles = bootstrap_rows(result), profile_rows(result)
+    if not bootstrap and not profiles:
+        return None
+    pictures = []
+    if dataset is not None and "profile_values" in dataset:
+        from hetdask.results.plots.page import profile_image
+
+        pictures = [
+            svg_picture(name, profile_text(dataset, index), profile_image(dataset, index))
+            for index, name in enumerate(dataset["profiled"].to_numpy().tolist())
+        ]
+    return {
+        "words": REFITS_WORDS,
+        "bootstrap": {"heads": BOOTSTRAP_HEADS, "rows": bootstrap} if bootstrap else None,
+        "profiles": {"heads": PROFILE_HEADS, "rows": profiles} if profiles else None,
+        "pictures": pictures,
+    }
 
 
 def dynamics(page: Page) -> Fields | None:
