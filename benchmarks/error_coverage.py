@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 import hetdask
 from hetdask.data.writers import write_store
-from hetdask.model import NAMES, simulate_speckle
+from hetdask.model import NAMES, ThirdComponent, simulate_speckle
 from hetdask_cluster.local import open_runner
 
 Q: Final = 0.0054
@@ -52,6 +52,26 @@ class Setting:
     def names(self) -> list[str]:
         """Parameters that are fitted."""
         return [name for name in NAMES if name in self.truth and name not in self.fixed]
+
+    def maps(self, rng: np.random.Generator, third: ThirdComponent | None = None) -> NDArray[np.float64]:
+        """Maps of one experiment (n_phi, N, N), with a third component in the fields or without."""
+        maps = simulate_speckle(
+            self.truth,
+            DT * np.arange(FRAMES),
+            PHI,
+            Q,
+            speckles=self.speckles,
+            modes=self.modes,
+            third=third,
+            rng=rng,
+        )
+        white = np.triu(self.white * rng.standard_normal(maps.shape), 1)
+        return maps + white + white.transpose(0, 2, 1)
+
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Start values, which are the true ones, and what is fixed, as settings take them."""
+        fixed = {key: {"value": 0.0, "fixed": True} for key in ("D_offset_ref", "D_offset_sample", "v_offset")}
+        return {key: {"value": value, "fixed": key in self.fixed} for key, value in self.truth.items()} | fixed
 
 
 COMMON: Final = {"alpha_ref": -0.1, "beta": 0.15, "f1": -0.03, "f3": 0.2, "phi0": -3.0}
@@ -84,23 +104,10 @@ SETTINGS: Final = {
 def experiment(seed: int, name: str) -> dict[str, Any]:
     """Task: simulate and fit one experiment."""
     setting = SETTINGS[name]
-    rng = np.random.default_rng([seed, list(SETTINGS).index(name)])
-    maps = simulate_speckle(
-        setting.truth,
-        DT * np.arange(FRAMES),
-        PHI,
-        Q,
-        speckles=setting.speckles,
-        modes=setting.modes,
-        rng=rng,
-    )
-    white = np.triu(setting.white * rng.standard_normal(maps.shape), 1)
-    maps += white + white.transpose(0, 2, 1)
-    parameters = {key: {"value": value, "fixed": key in setting.fixed} for key, value in setting.truth.items()}
-    parameters |= {key: {"value": 0.0, "fixed": True} for key in ("D_offset_ref", "D_offset_sample", "v_offset")}
+    maps = setting.maps(np.random.default_rng([seed, list(SETTINGS).index(name)]))
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "data.zarr", maps, phi=PHI, q=Q, dt=DT)
-        result = hetdask.fit(store, {"parameters": parameters, "fit": {"seed": seed}})
+        result = hetdask.fit(store, {"parameters": setting.parameters(), "fit": {"seed": seed}})
     found = [result.parameters[key] for key in setting.names]
     return {
         "status": result.status,

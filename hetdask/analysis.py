@@ -41,6 +41,7 @@ from hetdask.fitting import (
 )
 from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
+from hetdask.fitting.deviations import deviations_of
 from hetdask.fitting.goodness import goodness_of
 from hetdask.fitting.profile import profile
 from hetdask.fitting.quality import QualityLevels
@@ -420,6 +421,7 @@ def analyse(
         facts["noise"] = noise
     with stages("errors"):
         facts["goodness"], facts["levels"] = goodness_of(reduced, best, noise), levels_of(settings)
+        facts["deviations"] = deviations_of(passes, best)
         fitted = passes if data is None or best.retained_information is None else data
         facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
     if settings.fit.refits:

@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 
 import hetdask
+from hetdask.analysis import problem_of
+from hetdask.config import load_settings
 from hetdask.data.reduction import blocks_of
 from hetdask.data.writers import write_store
+from hetdask.fitting import refine
+from hetdask.fitting.deviations import deviations_of
 from hetdask.fitting.goodness import Check, Goodness, _neighbours, _smooth, _smooth_chance
 from hetdask.fitting.noise_evidence import AngleBlocks, _after_fit
 from hetdask.fitting.quality import QualityLevels, judge
-from hetdask.model import ThirdComponent, simulate_speckle
+from hetdask.model import ThirdComponent, simulate_gaussian, simulate_speckle
+from hetdask.passes import Passes
 from hetdask.results import Result
 from hetdask.results.report import render_report
 from hetdask.results.sections import Page
 from hetdask.results.summary import as_text, summary
+from hetdask_cluster.runner import InlineRunner
 
 FLOW = {
     "D0_ref": 4000.0, "alpha_ref": -0.1, "D0_sample": 20000.0, "alpha_sample": 0.1, "v0": 60.0, "beta": 0.15,
@@ -114,6 +120,29 @@ def test_chances_of_smooth_patterns_are_uniform_for_noise_and_small_for_a_patter
     chances = [_smooth_chance([rng.normal(size=300)], [functions]) for _ in range(400)]
     assert 0.35 < np.mean(np.array(chances) > 0.5) < 0.65
     assert _smooth_chance([rng.normal(size=300) + 0.5 * functions[:, 0]], [functions]) < 1e-6
+
+
+def test_outlying_frames_and_regions_are_named_and_usual_ones_are_not(tmp_path: Path) -> None:
+    time = DT * np.arange(FRAMES)
+    maps = simulate_gaussian(FLOW, time, PHI, Q, sigma=0.01, rng=np.random.default_rng(5))
+    broken = maps.copy()
+    broken[1, 40:43, :] += 0.1
+    broken[1, :, 40:43] += 0.1
+    broken[2, 8:24, 48:60] += 0.15
+    broken[2, 48:60, 8:24] += 0.15
+    found = []
+    for name, content in (("good", maps), ("broken", broken)):
+        store = write_store(tmp_path / f"{name}.zarr", content, phi=PHI, q=Q, dt=DT)
+        settings = load_settings({"parameters": {key: {"value": value} for key, value in FLOW.items()}})
+        passes = Passes(store, InlineRunner())
+        found.append(deviations_of(passes, refine(passes, problem_of(settings, store))))
+    assert found[0] == ()
+    frames, region = found[1]
+    assert (frames.angle, frames.rows, frames.columns, frames.whole) == (1, (40, 43), (0, FRAMES), True)
+    assert frames.excess > 10.0
+    assert (region.angle, region.whole) == (2, False)
+    for found_range, true_range in ((region.rows, (8, 24)), (region.columns, (48, 60))):
+        assert all(abs(x - y) <= 8 for x, y in zip(found_range, true_range, strict=True))
 
 
 def goodness(level: list[float], chance: float = 0.5, structure: float = 0.5) -> Goodness:

@@ -17,6 +17,7 @@ from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
 from hetdask.passes.plan import held_bytes
+from hetdask.passes.residuals import ResidualSums, evaluate_residuals, merge_residuals
 from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
 from hetdask.passes.shard import Shard, evaluate_shard
 from hetdask.passes.tiles import Series, collect_tiles
@@ -69,6 +70,20 @@ class SegmentRequest(PassRequest):
     def evaluate(self, shard: Shard) -> dict[int, Any]:
         """Sums over a shard, by angle."""
         return evaluate_segments(shard, np.array(self.vector), self.free, self.edges)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualRequest(PassRequest):
+    """Sums of residuals, with contrast, offset and a limit of each angle, in units of c2."""
+
+    contrast: tuple[float, ...]
+    offset: tuple[float, ...]
+    limit: tuple[float, ...]
+
+    @override
+    def evaluate(self, shard: Shard) -> dict[int, Any]:
+        """Sums over a shard, by angle."""
+        return evaluate_residuals(shard, np.array(self.vector), self.contrast, self.offset, self.limit)
 
 
 def series_of(store: Store) -> Series:
@@ -197,6 +212,16 @@ class Passes:
             sums = merge_segments(len(edges) - 1, self.series.n_phi, len(free), parts)
             self._check(sums.total().gram)
         return sums
+
+    def residuals(self, vector: Array, contrast: Array, offset: Array, limit: Array) -> ResidualSums:
+        """Sums of the residuals at `vector` (14,) by frames and cells.
+
+        `contrast`, `offset` and `limit` (n_phi,), beyond which residuals are counted, in units of c2.
+        """
+        with self._pass(vector) as values:
+            scaling = (tuple(x.tolist()) for x in (contrast, offset, limit))
+            parts = self._map(ResidualRequest(values, (), *scaling))
+            return merge_residuals(ResidualSums.zeros(self.series.n_phi, self.series), parts)
 
     def _map(self, request: PassRequest) -> list[dict[int, Any]]:
         return self._runner.map(evaluate, self._sources, request)

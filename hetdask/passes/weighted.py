@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask.passes.shard import Shard, cached_factors, chosen_entries, evaluate_shard, pixel_gram, place_of
+from hetdask.passes.residuals import tile_residuals
+from hetdask.passes.shard import Shard, cached_factors, chosen_entries, evaluate_shard, pixel_gram
 from hetdask.passes.tiles import AngleTiles
-from hetdask_kernels import tile_model
 
 Array = NDArray[np.float64]
 
@@ -168,19 +168,10 @@ def _shortfalls(
     size, keep, angle = factors.series.block, factors.keep[m] > 0.0, tiles.angle
     counted = keep.copy()
     counted[list(weighting.left_out[angle])] = False
-    contrast, offset, scale = weighting.contrast[angle], weighting.offset[angle], weighting.scale[angle]
-    model = np.zeros((size, size))
-    for k, (row, column) in enumerate(tiles.blocks.tolist()):
-        diagonal = row == column
-        tile_model(diagonal, bool(diagonal and factors.steep[m, row]), *place_of(factors, m, row, column), model)
+    scaling = weighting.contrast[angle], baseline + weighting.offset[angle]
+    for k, row, column, valid, deviation in tile_residuals(factors, m, tiles, *scaling):
         r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
-        valid = np.outer(keep[r], keep[c])
-        if diagonal:
-            valid = np.triu(valid, 1)
-        if k in tiles.missing:
-            valid &= ~tiles.missing[k]
-        data = tiles.tiles[k].astype(np.float64)
-        residual = np.where(valid, (data - (baseline + offset) - contrast * model) / scale, 0.0)
+        residual = deviation / weighting.scale[angle]
         squares = residual * residual
         loss, weight, slope = weighting.loss.terms(squares)
         _count(sums, row, column, size, valid, np.where(valid, weight, 0.0))

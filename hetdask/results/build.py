@@ -16,7 +16,7 @@ from hetdask.errors import FitError
 from hetdask.fitting.quality import QualityLevels, Verdict, judge
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model.parameters import PARAMETERS
-from hetdask.results.goodness import goodness_result
+from hetdask.results.goodness import goodness_result, outlier_result
 from hetdask.results.result import (
     AngleResult,
     Correlations,
@@ -135,6 +135,7 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "resolution": "full" if refinement.retained_information is None else "reduced",
         "angles": _judged(_angles(refinement, store, facts.get("noise")), goodness, verdict),
         "goodness": None if goodness is None or verdict is None else goodness_result(goodness, verdict),
+        "outliers": [outlier_result(one, refinement.angles[one.angle]) for one in facts.get("deviations", ())],
         "correlations": _correlations(refinement.free, uncertainty),
         "identifiability": _identifiability(
             uncertainty.identifiability, uncertainty.cautions, refinement.retained_information

@@ -4,7 +4,7 @@ Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the orde
 (frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
 ``other`` (the parameters once more, for their correlations), ``method``, ``optimum`` (others of a search), ``stage``,
 ``refit`` (of the bootstrap), ``profiled`` (parameters with profiles), ``step`` (of a profile, NaN beyond its last),
-``end`` (of an interval) and ``check`` (of the residuals).
+``end`` (of an interval), ``check`` and ``outlier`` (of the residuals).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
-from hetdask.results.goodness import GoodnessResult
+from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import INTERVALS
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
@@ -147,6 +147,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     variables.update(_bootstrap(result, refitted))
     variables.update(_profiles(result))
     variables.update(_goodness(result.goodness))
+    variables.update(_outliers(result.outliers))
     variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
     return xr.Dataset(
         variables,
@@ -263,6 +264,26 @@ def _profiles(result: Result) -> dict[str, xr.Variable]:
         long_name = f"interval of {name.removeprefix('interval_')} %; NaN where it is open"
         variables[f"profile_{name}"] = _variable(("profiled", "end"), ends, text, long_name)
     return variables
+
+
+def _outliers(found: Sequence[OutlierResult]) -> dict[str, xr.Variable]:
+    if not found:
+        return {}
+    none = (np.nan, np.nan)
+    return {
+        "outlier_phi": _variable("outlier", _column(found, "phi"), "deg", "azimuth of the map"),
+        "outlier_q": _variable("outlier", _column(found, "q"), "1/Å", "wavevector of the map"),
+        "outlier_excess": _variable("outlier", _column(found, "excess"), "", "mean square residual over the usual one"),
+        "outlier_frames": _variable(
+            ("outlier", "end"), [one.frames for one in found], "", "first and last frame of the earlier time, from 1"
+        ),
+        "outlier_other_frames": _variable(
+            ("outlier", "end"),
+            [one.other_frames or none for one in found],
+            "",
+            "first and last frame of the later time; NaN where the frames deviate from all others",
+        ),
+    }
 
 
 def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:

@@ -9,6 +9,10 @@ from pydantic import Field
 from hetdask.results.part import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hetdask.fitting import AngleFit
+    from hetdask.fitting.deviations import Deviation
     from hetdask.fitting.goodness import Goodness
     from hetdask.fitting.quality import Verdict
 
@@ -42,6 +46,48 @@ class GoodnessResult(Part):
     checks: list[CheckResult]
     text: str = Field(description="The verdict in words.")
     recommendations: list[str] = Field(description="What to do, in words; empty where nothing needs to be done.")
+
+
+class OutlierResult(Part):
+    """Part of a map with large residuals; frames are counted from 1, both ends included."""
+
+    phi: float = Field(description="Azimuth of the map, degrees.")
+    q: float = Field(description="Wavevector of the map, 1/Å.")
+    frames: tuple[int, int] = Field(description="First and last frame of the earlier time.")
+    other_frames: tuple[int, int] | None = Field(
+        description="First and last frame of the later time; null where these frames deviate from all others."
+    )
+    excess: float = Field(description="Mean square residual over the usual one of the map.")
+
+    def __str__(self) -> str:
+        """In words."""
+        frames = "frames {}-{}".format(*self.frames)
+        against = "" if self.other_frames is None else " against {}-{}".format(*self.other_frames)
+        return f"{frames}{against} at {self.phi:g}° ({self.excess:.3g} times the usual mean square)"
+
+
+def outlier_result(found: Deviation, angle: AngleFit) -> OutlierResult:
+    """What is recorded of a deviation."""
+    (first, stop), (left, right) = found.rows, found.columns
+    return OutlierResult(
+        phi=angle.phi,
+        q=angle.q,
+        frames=(first + 1, stop),
+        other_frames=None if found.whole else (left + 1, right),
+        excess=float(found.excess),
+    )
+
+
+def outlier_line(found: Sequence[OutlierResult], most: int) -> str | None:
+    """What to know of outliers, and what to do, in a sentence; None without any."""
+    if not found:
+        return None
+    more = f" and {len(found) - most} more (result.json has all)" if len(found) > most else ""
+    where = ", ".join(map(str, found[:most]))
+    return (
+        f"Residuals are far larger in {where}{more} than in the rest of their maps: look at these data. `--method "
+        "robust` tells how far they move the parameters; its methods huber and student-t leave bad frames out."
+    )
 
 
 def goodness_result(goodness: Goodness, verdict: Verdict) -> GoodnessResult:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 
 from hetdask.errors import DataError
-from hetdask.results.goodness import GoodnessResult
+from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import BootstrapResult, ProfilesResult
 from hetdask.results.part import Part
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hetdask.fitting import HistoryEntry, Refinement
+    from hetdask.fitting.deviations import Deviation
     from hetdask.fitting.goodness import Goodness
     from hetdask.fitting.noise_model import NoiseModel
     from hetdask.fitting.quality import QualityLevels
@@ -65,6 +66,8 @@ class RunFacts(TypedDict, total=False):
         What they say about the model.
     levels : QualityLevels
         When that is good; the defaults where it is missing.
+    deviations : tuple of Deviation
+        Frames and regions with large residuals.
     uncertainty : Uncertainty
         Errors and what is determined; those of independent pixels where it is missing.
     bootstrap : BootstrapResult
@@ -88,6 +91,7 @@ class RunFacts(TypedDict, total=False):
     noise: NoiseModel | None
     goodness: Goodness | None
     levels: QualityLevels
+    deviations: tuple[Deviation, ...]
     uncertainty: Uncertainty
     bootstrap: BootstrapResult
     profiles: ProfilesResult
@@ -320,6 +324,10 @@ class Result(Part):
     angles: list[AngleResult]
     goodness: GoodnessResult | None = Field(
         default=None, description="Verdict on the residuals; null where the noise could not be told from them."
+    )
+    outliers: list[OutlierResult] = Field(
+        default_factory=list,
+        description="Frames and regions whose residuals are far larger than those of the rest of their map.",
     )
     correlations: Correlations
     identifiability: Identifiability

@@ -21,6 +21,7 @@ from hetdask.results.formatting import (
     format_number,
     format_seconds,
 )
+from hetdask.results.goodness import outlier_line
 from hetdask.results.intervals import bootstrap_concerns, profile_concerns
 from hetdask.results.result import (
     STATUS_TEXT,
@@ -244,6 +245,7 @@ def concerns(result: Result) -> list[str]:
     if result.goodness is not None:
         lines.extend([] if result.goodness.consistent else [result.goodness.text])
         lines.extend(result.goodness.recommendations)
+    lines.extend(filter(None, [outlier_line(result.outliers, SHOWN_REGIONS)]))
     lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
     if result.bootstrap is not None:
         errors = {name: parameter.stderr for name, parameter in result.parameters.items()}

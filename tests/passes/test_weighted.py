@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.model import as_vector, correlation, correlation_gradient, simulate_gaussian
 from hetdask.passes import Passes
+from hetdask.passes.residuals import cell_size
 from hetdask.passes.weighted import HuberLoss, Loss, LossSums, StudentTLoss, Weighting
 from hetdask_cluster.runner import InlineRunner, Runner
 
@@ -191,3 +193,25 @@ def test_workers_give_the_same_weighted_sums(store: Store, dask_runner: Runner) 
         np.testing.assert_allclose(getattr(sums[1], entry.name), getattr(sums[0], entry.name), rtol=1e-12)
     segments = [passes.by_segments(vector, FREE, EDGES).gram for passes in (one, other)]
     sums_close(segments[1], segments[0], sums[0].plain)
+
+
+def test_sums_of_residuals_are_those_of_brute_force_for_any_tiles(maps: Array, tmp_path: Path) -> None:
+    limit = np.array([0.05, 0.03])
+    for tile in (16, 64):
+        store = write_store(tmp_path / f"{tile}.zarr", maps, phi=PHI, q=Q, dt=DT, tile=tile)
+        passes = Passes(store, InlineRunner())
+        sums = passes.residuals(as_vector(FLOW), np.array(CONTRAST), np.add(OFFSET, store.baseline), limit)
+        cell, side = cell_size(passes.series), sums.cell_points.shape[1]
+        for m in range(2):
+            x, data = columns(maps, store, m)
+            e = np.where(data, x[-1] - OFFSET[m] - CONTRAST[m] * x[1], 0.0)
+            for kind, values in zip(
+                ("points", "sum", "square", "far"), (data, e, e**2, np.abs(e) > limit[m]), strict=True
+            ):
+                by_frame = values.sum(axis=0) + values.sum(axis=1)
+                np.testing.assert_allclose(getattr(sums, f"frame_{kind}")[m], by_frame, atol=1e-6)
+                if kind != "sum":
+                    padded = np.zeros((side * cell, side * cell))
+                    padded[:N, :N] = values
+                    by_cell = padded.reshape(side, cell, side, cell).sum(axis=(1, 3))
+                    np.testing.assert_allclose(getattr(sums, f"cell_{kind}")[m], by_cell, atol=1e-6)

@@ -13,10 +13,12 @@ from hetdask.data.maps import prepare_map
 from hetdask.data.store import Store
 from hetdask.data.store_writer import StoreWriter
 from hetdask.fitting import AngleFit, HistoryEntry, Refinement
+from hetdask.fitting.deviations import Deviation
 from hetdask.fitting.goodness import Check, Goodness
 from hetdask.model import NAMES, PARAMETERS, as_vector, correlation
 from hetdask.results import Result
 from hetdask.results.files import write_run
+from hetdask.results.result import RunFacts
 
 VALUES = {
     "D0_ref": 401.2345,
@@ -197,5 +199,11 @@ def run_folder(
     config = {"fit": {"tolerance": 1e-8, "sigma": None}, "note": float("nan")}
     checks = (Check("level", 1e-9), Check("lag", 0.4), Check("time", 0.03), Check("angles", 0.2), Check("common", 3e-7))
     goodness = Goodness(np.array([1.04, 0.93, 2.6]), np.array([0.4, 0.7, 1e-9]), checks)
-    write_run(folder, make_refinement(store), store, config=config, method="classical", seed=7, goodness=goodness)
+    facts: RunFacts = {
+        "method": "classical",
+        "seed": 7,
+        "goodness": goodness,
+        "deviations": (Deviation(1, (11, 14), (0, FRAMES), 23.4, True), Deviation(2, (0, 8), (24, 32), 12.0, False)),
+    }
+    write_run(folder, make_refinement(store), store, config=config, **facts)
     return folder

@@ -32,6 +32,8 @@ def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
             "method": 1,
             "stage": 2,
             "check": 5,
+            "outlier": 2,
+            "end": 2,
         }
         assert dataset["data"].dims == dataset["model"].dims == dataset["residual"].dims == ("phi", "t1", "t2")
         assert dataset["data"].dtype == np.float32

@@ -18,6 +18,7 @@ from hetdask.fitting import Refinement
 from hetdask.model import NAMES, SPECS
 from hetdask.results import Result, result_schema
 from hetdask.results.result import json_clean
+from hetdask.results.summary import as_text, summary
 
 GOLDEN_REPR = """\
 Result: Converged · method trust-region · reduced chi-squared 1.113 · 3 maps · 2,100 pixels · 1.9 s
@@ -55,6 +56,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "resolution",
         "angles",
         "goodness",
+        "outliers",
         "correlations",
         "identifiability",
         "bootstrap",
@@ -257,3 +259,11 @@ def test_file_that_breaks_the_contract_is_refused(
 def test_json_is_cleaned_of_what_it_can_not_hold() -> None:
     value = {"a": np.float32(np.nan), 2: [np.int64(3), math.inf], "path": Path("x"), "array": np.array([1.5, np.nan])}
     assert json_clean(value) == {"a": None, "2": [3, None], "path": "x", "array": [1.5, None]}
+
+
+def test_outliers_are_counted_from_one_and_named_in_the_summary(run_folder: Path) -> None:
+    result = Result.load(run_folder)
+    assert [one.frames for one in result.outliers] == [(12, 14), (1, 8)]
+    assert [one.other_frames for one in result.outliers] == [None, (25, 32)]
+    text = as_text(summary(result), 1000)
+    assert "frames 12-14 at 10° (23.4 times the usual mean square), frames 1-8 against 25-32 at 90°" in text

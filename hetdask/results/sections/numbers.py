@@ -102,6 +102,7 @@ def goodness(page: Page) -> Fields | None:
         "good": found.consistent,
         "text": found.text,
         "recommendations": found.recommendations,
+        "outliers": [f"{one}" for one in result.outliers],
         "checks": [(CHECKS[check.name], odds(check.p_value)) for check in found.checks],
         "angles": [
             (
