@@ -118,8 +118,23 @@ def test_chances_of_smooth_patterns_are_uniform_for_noise_and_small_for_a_patter
     rng = np.random.default_rng(1)
     functions = rng.normal(size=(300, 5))
     chances = [_smooth_chance([rng.normal(size=300)], [functions]) for _ in range(400)]
-    assert 0.35 < np.mean(np.array(chances) > 0.5) < 0.65
-    assert _smooth_chance([rng.normal(size=300) + 0.5 * functions[:, 0]], [functions]) < 1e-6
+    assert 0.35 < np.mean(np.array(chances, dtype=np.float64) > 0.5) < 0.65
+    chance = _smooth_chance([rng.normal(size=300) + 0.5 * functions[:, 0]], [functions])
+    assert chance is not None
+    assert chance < 1e-6
+    assert _smooth_chance([rng.normal(size=9)], [functions[:9]]) is None
+
+
+def test_few_frames_are_judged_by_what_they_can_tell(tmp_path: Path) -> None:
+    truth = {"D0_ref": 4000.0, "D0_sample": 20000.0, "v0": 60.0}
+    maps = simulate_gaussian(FLOW, DT * np.arange(10), PHI[:1], Q, sigma=0.01, rng=np.random.default_rng(5))
+    store = write_store(tmp_path / "few.zarr", maps, phi=PHI[:1], q=Q, dt=DT)
+    parameters = {name: {"value": value, "fixed": name not in truth} for name, value in FLOW.items()}
+    parameters |= {name: {"value": 0.0, "fixed": True} for name in OFFSETS}
+    result = hetdask.fit(store, {"parameters": parameters})
+    assert result.goodness is not None
+    assert [check.name for check in result.goodness.checks] == ["level", "lag", "time"]
+    assert result.goodness.consistent
 
 
 def test_outlying_frames_and_regions_are_named_and_usual_ones_are_not(tmp_path: Path) -> None:

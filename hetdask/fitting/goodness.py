@@ -157,28 +157,34 @@ class _Whitened:
 
 
 def _structure(angles: Sequence[_Whitened], blocks: Blocks) -> Iterator[Check]:
-    for name, pairs in zip(("lag", "time"), _neighbours(blocks), strict=True):
-        yield Check(name, _neighbour_chance(angles, pairs))  # type: ignore[arg-type]
+    """Checks of the structure; those are left out for which there are too few blocks."""
     along = [angle.along(_smooth(blocks)) for angle in angles]
     values = [angle.values for angle in angles]
-    yield Check("angles", _smooth_chance(values, along))
-    if len(angles) > 1:
-        yield Check("common", _smooth_chance([np.concatenate(values)], [np.concatenate(along)]))
+    lag, time = _neighbours(blocks)
+    chances: dict[CheckName, float | None] = {
+        "lag": _neighbour_chance(angles, lag),
+        "time": _neighbour_chance(angles, time),
+        "angles": _smooth_chance(values, along),
+        "common": _smooth_chance([np.concatenate(values)], [np.concatenate(along)]) if len(angles) > 1 else None,
+    }
+    for name, chance in chances.items():
+        if chance is not None:
+            yield Check(name, chance)
 
 
-def _neighbour_chance(angles: Sequence[_Whitened], pairs: Array) -> float:
-    """Probability of the correlation that neighbours have, or a higher one."""
+def _neighbour_chance(angles: Sequence[_Whitened], pairs: Array) -> float | None:
+    """Probability of the correlation that neighbours have, or a higher one; None without neighbours."""
     excess = variance = 0.0
     for angle in angles:
         inner = angle.axes.T @ pairs @ angle.axes
         excess += float(angle.values @ inner @ angle.values - np.trace(inner))
         variance += 2.0 * float(np.sum(inner**2))
     doubt = NEIGHBOUR_DOUBT * len(angles) * float(np.sum(pairs))
-    return float(norm.sf(excess / np.hypot(np.sqrt(variance), doubt)))
+    return float(norm.sf(excess / np.hypot(np.sqrt(variance), doubt))) if doubt > 0.0 else None
 
 
-def _smooth_chance(values: Sequence[Array], along: Sequence[Array]) -> float:
-    """Probability that so much, or more, of the values lies along given functions."""
+def _smooth_chance(values: Sequence[Array], along: Sequence[Array]) -> float | None:
+    """Probability that so much, or more, of the values lies along given functions; None if these are most of it."""
     part, taken, number = 0.0, 0, sum(x.size for x in values)
     total = float(sum(x @ x for x in values))
     for x, functions in zip(values, along, strict=True):
@@ -186,6 +192,8 @@ def _smooth_chance(values: Sequence[Array], along: Sequence[Array]) -> float:
         kept = vectors[:, size > NEGLIGIBLE * size[0]]
         part += float(np.sum((kept.T @ x) ** 2))
         taken += kept.shape[1]
+    if taken == 0 or 2 * taken > number:
+        return None
     ratio = (part / taken) / ((total - part) / (number - taken))
     return float(f.sf(ratio / (1.0 + SMOOTH_DOUBT), taken, number - taken))
 
