@@ -72,19 +72,27 @@ def power_integral(start: float, stop: Array, exponent: float) -> Array:
 
 def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
     """Integral of t^exponent ln t: the derivative of `power_integral` with respect to the exponent."""
-    c = exponent + 1.0
-    positive = stop > 0.0
-    log_stop = np.log(np.where(positive, stop, 1.0))
     if start <= 0.0:
-        return np.where(positive, stop**c / c * (log_stop - 1.0 / c), 0.0)
+        return power_integrals(start, stop, exponent)[1]
+    c = exponent + 1.0
     log_start, safe = math.log(start), c or 1.0
-    integral = (stop**c * (log_stop - 1.0 / safe) - start**c * (log_start - 1.0 / safe)) / safe
+    integral = (stop**c * (np.log(stop) - 1.0 / safe) - start**c * (log_start - 1.0 / safe)) / safe
     span = _log_ratio(start, stop)
     near = np.abs(c * span) < _NEAR
     z = c * span[near]
     inner = log_start * relative_expm1(z) + span[near] * relative_expm1_derivative(z)
     integral[near] = start**c * span[near] * inner
     return np.asarray(integral)
+
+
+def power_integrals(start: float, stop: Array, exponent: float) -> tuple[Array, Array]:
+    """Both `power_integral` and `power_log_integral`, at the price of one where `start` is 0."""
+    if start > 0.0:
+        return power_integral(start, stop, exponent), power_log_integral(start, stop, exponent)
+    power = power_integral(start, stop, exponent)
+    positive = stop > 0.0
+    with_log = power * (np.log(np.where(positive, stop, 1.0)) - 1.0 / (exponent + 1.0))
+    return power, np.where(positive, with_log, 0.0)
 
 
 def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple[float, float]:
@@ -147,10 +155,10 @@ def transport_integral(
         return np.zeros_like(time), np.zeros((3, time.size))
     _check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
     stop = np.clip(time, start, max(upper, start))
-    power = power_integral(start, stop, exponent)
+    power, power_log = power_integrals(start, stop, exponent)
     span = stop - start
     c = np.maximum.accumulate(np.maximum(amplitude * power + offset * span, 0.0))
-    return c, np.stack([power, amplitude * power_log_integral(start, stop, exponent), span])
+    return c, np.stack([power, amplitude * power_log, span])
 
 
 def displacement_integral(time: Array, amplitude: float, exponent: float, offset: float) -> tuple[Array, Array]:
@@ -161,7 +169,5 @@ def displacement_integral(time: Array, amplitude: float, exponent: float, offset
     span = time - start
     if start <= 0.0 and exponent <= -1.0:
         return offset * span, np.stack([np.zeros_like(span), np.zeros_like(span), span])
-    power = power_integral(start, time, exponent)
-    return amplitude * power + offset * span, np.stack(
-        [power, amplitude * power_log_integral(start, time, exponent), span]
-    )
+    power, power_log = power_integrals(start, time, exponent)
+    return amplitude * power + offset * span, np.stack([power, amplitude * power_log, span])

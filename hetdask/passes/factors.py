@@ -16,8 +16,8 @@ from hetdask_kernels import (
     block_factors,
     frame_gains,
     frame_steps,
-    polynomial_blocks,
     polynomials,
+    polynomials_needed,
     project,
 )
 
@@ -26,8 +26,11 @@ Array = NDArray[np.float64]
 LANE: Final = np.array([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 11])
 """Lane of each parameter, see `hetdask_kernels.GROUPS`; phi0 belongs to the flow."""
 
-SMOOTH: Final = 1e-11
+SMOOTH: Final = 1e-13
 """Relative size of coefficients that may be left out."""
+
+WHOLE_VECTOR: Final = 8
+"""Polynomials are used in multiples of this."""
 
 GENTLE: Final = 5.0
 """Largest exponent across a block on the diagonal whose compressed sums keep their digits."""
@@ -82,6 +85,8 @@ class AngleFactors:
     steep, gentle : (M, n_blocks) bool
         Blocks across which an exponent changes by more than a float64 can hold, and by so little that factors of
         both sides can be multiplied across the diagonal without loss.
+    alike : bool
+        Whether reference and sample decay in the same way at all angles, because q is the same.
     """
 
     series: SeriesFactors
@@ -96,6 +101,16 @@ class AngleFactors:
     right: Array
     steep: NDArray[np.bool_]
     gentle: NDArray[np.bool_]
+    alike: bool
+
+    def project(self, values: Array, basis: Array) -> Array:
+        """Coefficients (M, 4, n_blocks·d) of values (M, 4, L) that share their first two rows where `alike`."""
+        if not self.alike:
+            return project(values, basis)
+        out = np.empty((*values.shape[:2], values.shape[2] // basis.shape[0] * basis.shape[1]))
+        out[:, :2] = project(values[0, :2], basis)
+        out[:, 2:] = project(values[:, 2:], basis)
+        return out
 
 
 def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray[np.bool_]) -> AngleFactors:
@@ -127,6 +142,7 @@ def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray
         *block_factors(step, shared.amplitude, size),
         steep=change > STEEP_RANGE,
         gentle=change <= GENTLE,
+        alike=bool(np.all(q == q[0])),
     )
 
 
@@ -141,12 +157,15 @@ class CompressedFactors:
         Coefficients.
     smooth : (M, n_blocks) bool
         Blocks on which they describe the factors, and their products with the gains, to rounding.
+    used : (M,) int64
+        How many of the polynomials this takes at each angle.
     """
 
     basis: Array
     left: Array
     right: Array
     smooth: NDArray[np.bool_]
+    used: NDArray[np.int64]
 
 
 def compressed_factors(factors: AngleFactors, degrees: int) -> CompressedFactors:
@@ -156,11 +175,14 @@ def compressed_factors(factors: AngleFactors, degrees: int) -> CompressedFactors
     """
     basis = polynomials(factors.series.block)[:, :degrees]
     m, n_blocks = factors.steep.shape
-    smooth = np.zeros((m, n_blocks), dtype=np.bool_)
+    needed = np.full((m, n_blocks), degrees + 1)
     if degrees == 0:
         nothing = np.zeros((m, 4, 0))
-        return CompressedFactors(basis, nothing, nothing, smooth)
+        return CompressedFactors(basis, nothing, nothing, needed <= degrees, np.zeros(m, dtype=np.int64))
     # The left factors decay where the right ones grow: both need the same polynomials.
-    probed = project(factors.right * factors.series.probe, basis)
-    polynomial_blocks(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, smooth)
-    return CompressedFactors(basis, project(factors.left, basis), project(factors.right, basis), smooth)
+    probed = factors.project(factors.right * factors.series.probe, basis)
+    polynomials_needed(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, needed)
+    smooth = needed <= degrees
+    used = WHOLE_VECTOR * -(-np.where(smooth, needed, 1).max(axis=1) // WHOLE_VECTOR)
+    left, right = factors.project(factors.left, basis), factors.project(factors.right, basis)
+    return CompressedFactors(basis, left, right, smooth, used)

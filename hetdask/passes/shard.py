@@ -98,10 +98,23 @@ def _data_sums(factors: AngleFactors, held: Mapping[int, AngleTiles], series: Se
             compressed, first_row = (tiles.compressed, tiles.panels), (tiles.first_row, tiles.first_panels)
             sums = (few_rows[m], few_columns[m])
             contract_panels(
-                *compressed, degrees, degrees, COMPRESSED, both, few_left, few_right, *which, size, *place, *sums
+                *compressed,
+                degrees,
+                degrees,
+                few.used[m],
+                COMPRESSED,
+                both,
+                few_left,
+                few_right,
+                *which,
+                size,
+                *place,
+                *sums,
             )
             sums = (rows[m], few_columns[m])
-            contract_panels(*first_row, size, degrees, FIRST_ROW, both, left, few_right, *which, size, *place, *sums)
+            contract_panels(
+                *first_row, size, degrees, few.used[m], FIRST_ROW, both, left, few_right, *which, size, *place, *sums
+            )
     if degrees:
         rows += expand(few_rows, few.basis)
         columns += expand(few_columns, few.basis)

@@ -4,7 +4,7 @@ No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetda
 """
 
 from hetdask_kernels._jit import GROUPS, LANES
-from hetdask_kernels.compress import expand, polynomial_blocks, polynomials, project
+from hetdask_kernels.compress import expand, polynomials, polynomials_needed, project
 from hetdask_kernels.contract import (
     COMPRESSED,
     FIRST_ROW,
@@ -35,8 +35,8 @@ __all__ = [
     "frame_steps",
     "model_gram",
     "model_sums",
-    "polynomial_blocks",
     "polynomials",
+    "polynomials_needed",
     "prepare_tile",
     "project",
     "tile_model",

@@ -46,27 +46,30 @@ def expand(coefficients: Array, basis: Array) -> Array:
 
 
 @njit(**JIT)
-def polynomial_blocks(coefficients, tolerance, out):  # type: ignore[no-untyped-def]
-    """Tell on which blocks functions are polynomials to a tolerance.
+def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped-def]
+    """Tell how many polynomials hold functions to a tolerance on each block.
 
     Parameters
     ----------
     coefficients : (M, K, n_blocks, d) float64
         Of K functions at M angles.
     tolerance : float
-        Size of the `TAIL` highest coefficients, relative to the largest of the function on its block.
-    out : (M, n_blocks) bool
-        Overwritten.
+        Size of the coefficients that may be left out, relative to the largest of the function on its block.
+    out : (M, n_blocks) int64
+        Overwritten. The last `TAIL` of the polynomials counted have such coefficients in all functions; more than d
+        where there are not as many.
     """
     d = coefficients.shape[3]
     for m in range(coefficients.shape[0]):
         for b in range(coefficients.shape[2]):
-            out[m, b] = True
+            needed = TAIL
             for k in range(coefficients.shape[1]):
                 row = coefficients[m, k, b]
                 largest = 0.0
                 for c in range(d):
                     largest = max(largest, abs(row[c]))
-                for c in range(d - TAIL, d):
-                    if not abs(row[c]) <= tolerance * largest:
-                        out[m, b] = False
+                last = d - 1
+                while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
+                    last -= 1
+                needed = max(needed, last + 1 + TAIL)
+            out[m, b] = needed

@@ -234,7 +234,7 @@ def contract_tiles(  # type: ignore[no-untyped-def]
 
 @njit(**JIT)
 def contract_panels(  # type: ignore[no-untyped-def]
-    values, panels, height, degrees, path, both, left, right,
+    values, panels, height, degrees, used, path, both, left, right,
     smooth, gentle, steep, size, exponent, phase, rows, columns,
 ):  # fmt: skip
     """Contract compressed tiles of one angle, whole rows of blocks at a time, and add up their row and column sums.
@@ -249,6 +249,8 @@ def contract_panels(  # type: ignore[no-untyped-def]
         Coefficients of the rows: `degrees`, or `size` if only the columns were compressed.
     degrees : int
         Polynomials per block.
+    used : int
+        How many of them hold the factors: the others are left out.
     path : int
         `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
     both : bool
@@ -264,28 +266,35 @@ def contract_panels(  # type: ignore[no-untyped-def]
         Added to.
     """
     start = 0
+    kept = used if path == COMPRESSED else height
+    scratch = np.empty(values.size if used < degrees else 0)
     for p in range(panels.shape[0]):
         row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
-        width = count * degrees
-        matrix = values[start : start + height * width].reshape((height, width))
-        start += height * width
-        later, wanted = np.zeros((4, width)), False
+        matrix = values[start : start + height * count * degrees].reshape((height, count * degrees))
+        start += height * count * degrees
+        later, wanted = np.zeros((4, count * used)), False
         for k in range(count):
             if _path(row, first + k, smooth, gentle, steep) == path:
                 wanted = True
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                factors = right[:, (first + k) * degrees : (first + k + 1) * degrees]
-                _accumulate(factors, coupling, later, k * degrees)
+                factors = right[:, (first + k) * degrees : (first + k) * degrees + used]
+                _accumulate(factors, coupling, later, k * used)
         if not wanted:
             continue
-        rows[:, row * height : (row + 1) * height] += np.dot(matrix, later.T.copy()).T
+        if used < degrees:
+            part = scratch[: kept * count * used].reshape((kept, count * used))
+            for i in range(kept):
+                for k in range(count):
+                    part[i, k * used : (k + 1) * used] = matrix[i, k * degrees : k * degrees + used]
+            matrix = part
+        rows[:, row * height : row * height + kept] += np.dot(matrix, later.T.copy()).T
         if not both:
             continue
-        sums = np.dot(left[:, row * height : (row + 1) * height].copy(), matrix)
+        sums = np.dot(left[:, row * height : row * height + kept].copy(), matrix)
         for k in range(count):
             if _path(row, first + k, smooth, gentle, steep) == path:
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                raw = sums[:, k * degrees : (k + 1) * degrees]
+                raw = sums[:, k * used : (k + 1) * used]
                 _accumulate(raw, coupling, columns, (first + k) * degrees)
 
 

@@ -15,8 +15,21 @@ Array = NDArray[np.float64]
 MAX_STEP = 60.0
 """Frame-to-frame exponents are clipped here: e^-60 is far below the rounding of a sum of float64."""
 
+SMALL_EXPONENT, SMALL_ANGLE = 0.03, 0.3
+"""Up to these, short power series give decays and turns to rounding."""
+
+STRETCH = 64
+"""Frames for which this is decided together."""
+
 STEEP_RANGE = 600.0
 """Largest exponent across a block whose factors a float64 can hold both ways."""
+
+
+TINY = 1e-290
+"""A gain that never exceeds this adds nothing to a sum."""
+
+GOLDEN = 0.6180339887498949
+"""Multiples of it are spread evenly modulo 1 and never meet."""
 
 
 @njit(**JIT)
@@ -24,7 +37,7 @@ def _frame_gains(  # type: ignore[no-untyped-def]
     fraction, displacement, ref, sample, flow, composition, size, amplitude, gain, probe
 ):
     root = math.sqrt(2.0)
-    largest = np.empty(LANES)
+    largest, weight = np.empty(LANES), np.empty(LANES)
     for first in range(0, fraction.shape[0], size):
         largest[:] = 0.0
         for i in range(first, first + size):
@@ -43,12 +56,13 @@ def _frame_gains(  # type: ignore[no-untyped-def]
                 row[12 + k] = composition[k, i]
             for k in range(LANES):
                 largest[k] = max(largest[k], abs(row[k]))
+        for k in range(LANES):
+            # A weight of its own for each lane: what is rough in one is not cancelled by another.
+            weight[k] = (0.5 + (GOLDEN * k) % 1.0) / largest[k] if largest[k] > TINY else 0.0
         for i in range(first, first + size):
             total = 1.0
             for k in range(LANES):
-                if largest[k] > 0.0:
-                    # Weights without a pattern: what is rough in one lane is not cancelled by another.
-                    total += gain[i, k] / largest[k] * (0.5 + 0.618 * (k * k % 7))
+                total += gain[i, k] * weight[k]
             probe[i] = total
 
 
@@ -88,29 +102,60 @@ def frame_gains(
 
 
 @njit(**JIT)
+def _decay(x):  # type: ignore[no-untyped-def]
+    """e^-x for 0 ≤ x ≤ `SMALL_EXPONENT`, to rounding."""
+    tail = x * (1 / 120 - x * (1 / 720 - x * (1 / 5040 - x * (1 / 40320))))
+    return 1.0 - x * (1.0 - x * (1 / 2 - x * (1 / 6 - x * (1 / 24 - tail))))
+
+
+@njit(fastmath={"contract"}, **JIT)
+def _small_steps(x, y, turn, step):  # type: ignore[no-untyped-def]
+    """Decays (n, 4) from small exponents and angles (n,), by power series that are vectorised."""
+    for i in range(x.shape[0]):
+        z = turn[i] * turn[i]
+        cosine = z * (1 / 40320 - z * (1 / 3628800 - z * (1 / 479001600)))
+        cosine = 1.0 - z * (1 / 2 - z * (1 / 24 - z * (1 / 720 - cosine)))
+        sine = z * (1 / 362880 - z * (1 / 39916800))
+        sine = turn[i] * (1.0 - z * (1 / 6 - z * (1 / 120 - z * (1 / 5040 - sine))))
+        cross = _decay(0.5 * (x[i] + y[i]))
+        step[i, 0], step[i, 1], step[i, 2], step[i, 3] = _decay(x[i]), _decay(y[i]), cross * cosine, cross * sine
+
+
+@njit(**JIT)
+def _steps(x, y, turn, step):  # type: ignore[no-untyped-def]
+    """Decays (n, 4) from any exponents and angles (n,)."""
+    for i in range(x.shape[0]):
+        a, b = math.exp(-x[i]), math.exp(-y[i])
+        cross = math.sqrt(a * b)
+        step[i, 0], step[i, 1] = a, b
+        step[i, 2], step[i, 3] = cross * math.cos(turn[i]), cross * math.sin(turn[i])
+
+
+@njit(**JIT)
 def _frame_steps(c_ref, c_sample, displacement, q, kappa, step, exponent, phase):  # type: ignore[no-untyped-def]
+    frames = c_ref.shape[0]
+    x, y, turn = np.zeros(frames), np.zeros(frames), np.zeros(frames)
     for m in range(q.shape[0]):
         q2 = q[m] * q[m]
-        known = m > 0 and q[m] == q[m - 1]
         first = second = 0.0
-        step[m, 0, 0] = step[m, 0, 1] = step[m, 0, 2] = 1.0
-        step[m, 0, 3] = exponent[m, 0, 0] = exponent[m, 1, 0] = phase[m, 0] = 0.0
-        for i in range(1, c_ref.shape[0]):
-            if known:
-                a, b = step[m - 1, i, 0], step[m - 1, i, 1]
-            else:
-                x = min(q2 * (c_ref[i] - c_ref[i - 1]), MAX_STEP)
-                y = min(q2 * (c_sample[i] - c_sample[i - 1]), MAX_STEP)
-                first, second = first + x, second + y
-                exponent[m, 0, i], exponent[m, 1, i] = first, second
-                a, b = math.exp(-x), math.exp(-y)
-            step[m, i, 0], step[m, i, 1] = a, b
-            turn = kappa[m] * (displacement[i] - displacement[i - 1])
-            cross = math.sqrt(a * b)
-            step[m, i, 2], step[m, i, 3] = cross * math.cos(turn), cross * math.sin(turn)
+        exponent[m, 0, 0] = exponent[m, 1, 0] = phase[m, 0] = 0.0
+        for i in range(1, frames):
+            x[i] = min(q2 * (c_ref[i] - c_ref[i - 1]), MAX_STEP)
+            y[i] = min(q2 * (c_sample[i] - c_sample[i - 1]), MAX_STEP)
+            turn[i] = kappa[m] * (displacement[i] - displacement[i - 1])
+            first, second = first + x[i], second + y[i]
+            exponent[m, 0, i], exponent[m, 1, i] = first, second
             phase[m, i] = kappa[m] * (displacement[i] - displacement[0])
-        if known:
-            exponent[m] = exponent[m - 1]
+        for begin in range(0, frames, STRETCH):
+            end = min(begin + STRETCH, frames)
+            largest = turned = 0.0
+            for i in range(begin, end):
+                largest, turned = max(largest, x[i], y[i]), max(turned, abs(turn[i]))
+            part = x[begin:end], y[begin:end], turn[begin:end], step[m, begin:end]
+            if largest <= SMALL_EXPONENT and turned <= SMALL_ANGLE:
+                _small_steps(*part)
+            else:
+                _steps(*part)
 
 
 def frame_steps(

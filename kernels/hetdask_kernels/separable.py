@@ -132,36 +132,28 @@ def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no
         out[10] = one * w3 * w3 * pss
 
 
-@njit(fastmath=REORDER, **JIT)
-def _linear(gain, linear, gram):  # type: ignore[no-untyped-def]
-    """Add Σ D_k and Σ g D_k to the first two rows of `gram`."""
-    for j in range(gain.shape[0]):
-        for g in range(4):
-            one, model = linear[j, g], linear[j, g + 4]
-            for k in range(4 * g, 4 * g + 4):
-                gram[0, k + 2] += gain[j, k] * one
-                gram[1, k + 2] += gain[j, k] * model
-
-
 _BEFORE: Final = 15 * LANES
 _GROUPS: Final = _BEFORE + 2 * LANES
 _OWN: Final = _GROUPS + 4 * LANES
 _PRODUCTS: Final = _OWN + 3 * LANES
-_WORK: Final = _PRODUCTS + 4 * LANES
+_EDGE: Final = _PRODUCTS + 4 * LANES
+_WORK: Final = _EDGE + 2 * LANES
 """Offsets in the working array of `_cross`: gains of the frame before (after the sums), membership of groups,
-multiples of the terms in the function of a lane's group, products."""
+multiples of the terms in the function of a lane's group, products, and sums of D and g·D."""
 
 
 @njit(fastmath=REORDER, **JIT)
-def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram):  # type: ignore[no-untyped-def]
-    """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole.
+def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, products, half_gram):  # type: ignore[no-untyped-def]
+    """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
 
     The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. For the
     composition the earlier side is bent, so y yᵀ is not symmetric and has 15 entries: 11, 12, 21, 22, 1c, 1s,
-    c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part.
+    c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part. Reference and sample, the first half of the lanes,
+    do with the ten that differ; flow goes with the composition.
 
     What the lanes write lies in one flat array at constant offsets, and their number comes in as an argument: the
     compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them first.
+    `lanes` is half of them.
     """
     n = step.shape[0]
     work[:] = 0.0
@@ -184,6 +176,7 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
             u1, u2, u3 = amplitude[i, 0], amplitude[i, 1], amplitude[i, 2]
             t1, t2, t3 = one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5]
             o1, o2, o3 = one * u1, one * u2, one * u3
+            o11, o12, o22, o13, o23, o33 = o1 * u1, o1 * u2, o2 * u2, o1 * u3, o2 * u3, 0.5 * o3 * u3
             w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
             h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
             half, half_u3 = 0.5 * w3, 0.5 * u3
@@ -191,8 +184,43 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
                 pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
             )  # fmt: skip
             q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
+            l0, l1, l2, l3, l4, l5, l6, l7 = (
+                linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3], linear[j, 4], linear[j, 5], linear[j, 6],
+                linear[j, 7],
+            )  # fmt: skip
             row = gain[j]
             for k in range(lanes):
+                e = work[_BEFORE + k]
+                s11 = aa * (work[k] + e * o11)
+                s12 = ab * (work[LANES + k] + e * o12)
+                s22 = bb * (work[3 * LANES + k] + e * o22)
+                x, z = work[4 * LANES + k] + e * o13, work[5 * LANES + k]
+                s1c, s1s = ar * x - ai * z, ar * z + ai * x
+                x, z = work[8 * LANES + k] + e * o23, work[9 * LANES + k]
+                s2c, s2s = br * x - bi * z, br * z + bi * x
+                same = ab * (work[12 * LANES + k] + e * o33)
+                x, z = work[13 * LANES + k] + e * o33, work[14 * LANES + k]
+                s33, t33 = cr * x - ci * z, cr * z + ci * x
+                work[k], work[LANES + k], work[3 * LANES + k] = s11, s12, s22
+                work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
+                work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
+                work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
+                m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
+                z1 = m1 * s11 + m2 * s12 + half * s1c
+                z2 = m1 * s12 + m2 * s22 + half * s2c
+                zc = m1 * s1c + m2 * s2c + half * (same + s33)
+                zs = m1 * s1s + m2 * s2s + half * t33
+                here = row[k]
+                work[_BEFORE + k] = here
+                ref, sample = here * work[_GROUPS + k], here * work[_GROUPS + LANES + k]
+                work[_EDGE + k] += ref * l0 + sample * l1
+                work[_EDGE + LANES + k] += ref * l4 + sample * l5
+                work[_PRODUCTS + k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
+                work[_PRODUCTS + LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
+                work[_PRODUCTS + 2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
+                work[_PRODUCTS + 3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
+            for c in range(lanes):
+                k = LANES // 2 + c
                 flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
                 straight, bent = work[_BEFORE + k], work[_BEFORE + LANES + k]
                 e1, e2, e3 = straight * o1 + bent * t1, straight * o2 + bent * t2, straight * o3 + bent * t3
@@ -228,27 +256,24 @@ def _cross(step, amplitude, keep, gain, pairs, lanes, work, products, half_gram)
                 here = row[k]
                 work[_BEFORE + LANES + k] = here * mixed
                 work[_BEFORE + k] = here - here * mixed
-                work[_PRODUCTS + k] = -w1 * z1 - half * zc
-                work[_PRODUCTS + LANES + k] = -w2 * z2 - half * zc
-                work[_PRODUCTS + 2 * LANES + k] = -w3 * zs
-                work[_PRODUCTS + 3 * LANES + k] = h1 * z1 + h2 * z2 + h3 * zc
-            # Both gains at this frame; a loop of its own, for which there are registers enough.
-            for k in range(lanes):
-                ref, sample = row[k] * work[_GROUPS + k], row[k] * work[_GROUPS + LANES + k]
-                flow, mixed = row[k] * work[_GROUPS + 2 * LANES + k], row[k] * work[_GROUPS + 3 * LANES + k]
-                work[_PRODUCTS + k] += ref * q0 + sample * q1 + flow * q2 + mixed * q3
-                work[_PRODUCTS + LANES + k] += ref * q1 + sample * q5 + flow * q6 + mixed * q7
-                work[_PRODUCTS + 2 * LANES + k] += ref * q2 + sample * q6 + flow * q10 + mixed * q11
-                work[_PRODUCTS + 3 * LANES + k] += ref * q3 + sample * q7 + flow * q11 + mixed * q15
-            products[f * 4 * LANES : (f + 1) * 4 * LANES] = work[_PRODUCTS:_WORK]
+                turned, bent = here * flow, here * mixed
+                work[_EDGE + k] += turned * l2 + bent * l3
+                work[_EDGE + LANES + k] += turned * l6 + bent * l7
+                work[_PRODUCTS + k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
+                work[_PRODUCTS + LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
+                work[_PRODUCTS + 2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
+                work[_PRODUCTS + 3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
+            products[f * 4 * LANES : (f + 1) * 4 * LANES] = work[_PRODUCTS:_EDGE]
         for m in range(LANES):
+            if m % 4 == 3 and m < LANES // 2:  # Lanes of no parameter.
+                continue
             out = half_gram[m]
             for f in range(0, count, 4):
                 j = first + f
                 u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
                 u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
                 y = products[(4 * f + m // 4) * LANES :]
-                for k in range(lanes):
+                for k in range(2 * lanes):
                     out[k] += (u0 * y[k] + u1 * y[4 * LANES + k]) + (u2 * y[8 * LANES + k] + u3 * y[12 * LANES + k])
 
 
@@ -288,10 +313,11 @@ def model_gram(step, amplitude, keep, gain, gram):  # type: ignore[no-untyped-de
     linear, pairs = np.empty((n, 8)), np.empty((n, 16))
     _group_sums(amplitude, keep, early, late, linear, pairs)
     half = np.zeros((LANES, LANES))
-    _cross(step, amplitude, keep, gain, pairs, LANES, np.empty(_WORK), np.empty(BATCH * 4 * LANES), half)
+    work = np.empty(_WORK)
+    _cross(step, amplitude, keep, gain, linear, pairs, LANES // 2, work, np.empty(BATCH * 4 * LANES), half)
     gram[:] = 0.0
     _values(amplitude, keep, early, gram)
-    _linear(gain, linear, gram)
+    gram[0, 2:], gram[1, 2:] = work[_EDGE : _EDGE + LANES], work[_EDGE + LANES :]
     for k in range(LANES):
         for m in range(k, LANES):
             gram[2 + k, 2 + m] = half[k, m] + half[m, k]

@@ -9,7 +9,7 @@ import numpy as np
 
 from hetdask_kernels._jit import LANES
 from hetdask_kernels.blocks import block_model, block_sums, weighted_products
-from hetdask_kernels.compress import polynomial_blocks
+from hetdask_kernels.compress import polynomials_needed
 from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import tile_model, weighted_gram
@@ -36,7 +36,7 @@ def _calls() -> dict[str, Callable[[], object]]:
     def contract_compressed() -> None:
         panels, all_of_it = np.array([[0, 0, 1]]), (~no, ~no, no)
         values, sums = np.ones(_FRAMES * _FRAMES), (factor.copy(), factor.copy())
-        shape = (_FRAMES, _FRAMES, COMPRESSED, True)
+        shape = (_FRAMES, _FRAMES, _FRAMES, COMPRESSED, True)
         contract_panels(values, panels, *shape, factor, factor, *all_of_it, _FRAMES, *place, *sums)
 
     def contract_steep() -> None:
@@ -82,7 +82,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
-        "polynomial_blocks": lambda: polynomial_blocks(np.ones((1, 1, 1, 8)), 0.0, no[None].copy()),
+        "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
         "prepare_tile": lambda: prepare_tile(tile[0].copy(), 0.0),
         "tile_model": model,
         "weighted_gram": pixels,
