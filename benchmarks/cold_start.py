@@ -149,7 +149,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiments", type=int, default=120, help="drawn from the distribution")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--timed", type=int, default=12, help="more of 1000 frames and 5 angles, for the times")
-    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
     parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
     parser.add_argument("--figure", type=Path, help="draw the outcomes to this file")
 
@@ -163,8 +163,10 @@ def main() -> None:
     kept = options.cases.read_text().splitlines() if options.cases and options.cases.exists() else []
     known = {case["index"]: case for case in map(json.loads, kept)}
     cases = []
-    with tempfile.TemporaryDirectory() as name, open_runner("local", workers=options.workers) as runner:
-        cold_start(draw(0), runner, Path(name))  # what is compiled or cached at first use is not timed
+    scheduler = ("local", options.workers) if options.workers else ("inline",)
+    with tempfile.TemporaryDirectory() as name, open_runner(*scheduler) as runner:
+        if large:
+            cold_start(draw(0), runner, Path(name))  # what is compiled or cached at first use is not timed
         for experiment in track([*drawn, *large], description="cold starts", console=console):
             case = known.get(experiment.index)
             if case is None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hetdask.data.preview import Preview
 from hetdask.results.formatting import format_number
 from hetdask.results.maps import symmetric
 from hetdask.results.plots.maps import MapView, Scale, colour_bar, map_panel
@@ -81,6 +82,27 @@ def measured_figure(maps: Sequence[MeasuredMap], time: Array) -> Figure:
         right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.set(xlabel="lag τ (s)", ylabel="c₂, mean over all times")
         right.set_title(_statistics(one), loc="left", fontsize=8, color=MUTED)
+    return figure
+
+
+@styled
+def preview_figure(previews: Sequence[Preview]) -> Figure:
+    """Block means of each map beside its one-time cuts."""
+    figure = new_figure(8.4, 3.6 * len(previews))
+    panels = figure.subplots(len(previews), 2, squeeze=False, width_ratios=[1.05, 1.0])
+    for (left, right), one in zip(panels, previews, strict=True):
+        cells = symmetric(one.cells)
+        low, high = limits(cells)
+        end = one.begin + one.cells.shape[0] * one.step
+        view = MapView(cells, one.begin, one.step, end, Scale(MAP_COLOURS, low, high, "c₂"))
+        colour_bar(figure, map_panel(left, view), [view], ax=left, fraction=0.06, pad=0.02)
+        panel_title(left, angle_title(one.phi, one.q))
+        for colour, cut in zip(SERIES, one.cuts, strict=True):
+            right.plot(cut.lag, cut.mean, "o", ms=2.6, color=colour, label=f"t₁ = {cut.waiting:.4g} s")
+        right.set_xscale("log")
+        right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        right.set(xlabel="lag τ (s)", ylabel="c₂(t₁, t₁ + τ), block means")
+        right.legend()
     return figure
 
 
