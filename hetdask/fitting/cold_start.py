@@ -39,6 +39,10 @@ DECISIVE: Final = 9.0
 between two optima: 3 sigma, or odds of 90."""
 
 
+HOPELESS: Final = 4.0 * DECISIVE
+"""Optima that are so much worse on reduced data already are not fitted again."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rival:
     """Another optimum after a fit at full resolution.
@@ -158,12 +162,14 @@ def settle(
     noise : NoiseModel or None
         What the residuals near the best one say; None where that can't be told.
     """
+    near = _likely_near(reduced, problem, [best], runner)
+    points = _effective_points(near[0].noise, passes.n_points) if near else 0.0
     fits = [best]
     for optimum in found.optima[1:]:
-        if optimum.chi_squared > (1.0 + CLOSE) * found.best.chi_squared:
+        behind = optimum.chi_squared - found.best.chi_squared
+        if behind > CLOSE * found.best.chi_squared or behind * points > HOPELESS * best.chi_squared:
             break
-        start = replace(problem, start=np.clip(optimum.vector, problem.lower, problem.upper))
-        fits.append(refit(start))
+        fits.append(refit(replace(problem, start=np.clip(optimum.vector, problem.lower, problem.upper))))
     fits = [one for one in fits if one.status == "converged"] or [best]
     weight = np.array([angle.residual_rms for angle in best.angles]) ** -2.0
 
@@ -172,9 +178,12 @@ def settle(
 
     fits.sort(key=level)
     winner = fits[0]
-    likely = _likely_near(reduced, problem, fits, runner)
-    if not likely:
+    others = [fit for fit in fits if fit is not best]
+    found_near = [*near, *_likely_near(reduced, problem, others, runner)]
+    if len(found_near) <= len(others):
         return winner, (), None
+    by_fit = {id(fit): one for fit, one in zip([best, *others], found_near, strict=True)}
+    likely = [by_fit[id(fit)] for fit in fits]
     points = _effective_points(likely[0].noise, passes.n_points)
     rivals, seen = list[Rival](), [likely[0]]
     for fit, there in zip(fits[1:], likely[1:], strict=True):
