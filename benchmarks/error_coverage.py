@@ -5,12 +5,13 @@
 Every experiment is an average over simulated speckles, fitted by `hetdask.fit` from the truth with default settings.
 Counted are the parameters that the fit itself calls identified. An interval of one standard error should contain the
 truth in 68 % of the experiments, one of 1.96 in 95 %; the same intervals from errors of independent pixels (iid) stand
-beside.
+beside, and for some parameters those of profiles.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +27,16 @@ import hetdask
 from hetdask.data.writers import write_store
 from hetdask.model import NAMES, ThirdComponent, simulate_speckle
 from hetdask_cluster.local import open_runner
+from hetdask_cluster.runner import Runner
 
 Q: Final = 0.0054
 PHI: Final = (0.0, 30.0, 60.0, 90.0)
 FRAMES: Final = 100
 DT: Final = 0.6
 ONE, TWO = 1.0, 1.96
+SHARES: Final = ("68", "95", "68 profile", "95 profile", "68 iid", "95 iid")
 GOALS: Final = {"68": (0.60, 0.76), "95": (0.90, 0.98)}
+PROFILED: Final = ("D0_ref", "v0", "f3")
 OFTEN: Final = 0.5
 """Parameters are counted where at least this share of the fits identifies them."""
 
@@ -107,7 +111,9 @@ def experiment(seed: int, name: str) -> dict[str, Any]:
     maps = setting.maps(np.random.default_rng([seed, list(SETTINGS).index(name)]))
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "data.zarr", maps, phi=PHI, q=Q, dt=DT)
-        result = hetdask.fit(store, {"parameters": setting.parameters(), "fit": {"seed": seed}})
+        options = {"seed": seed, "profile": list(PROFILED), "remember": False}
+        result = hetdask.fit(store, {"parameters": setting.parameters(), "fit": options})
+    profiles = {} if result.profiles is None else result.profiles.parameters
     found = [result.parameters[key] for key in setting.names]
     return {
         "status": result.status,
@@ -116,7 +122,32 @@ def experiment(seed: int, name: str) -> dict[str, Any]:
         "values": [parameter.value for parameter in found],
         "stderr": [parameter.stderr or np.nan for parameter in found],
         "stderr_iid": [parameter.stderr_iid or np.nan for parameter in found],
+        "profiles": {name: {"68": one.interval_68, "95": one.interval_95} for name, one in profiles.items()},
     }
+
+
+def outcomes(name: str, seeds: Sequence[int], runner: Runner, path: Path | None, progress: Progress) -> list[Any]:
+    """Outcomes of some experiments of a setting: those that `path` keeps, and others, which it then keeps too."""
+    kept = path.read_text().splitlines() if path is not None and path.exists() else []
+    known = {case["seed"]: case for case in map(json.loads, kept) if case["setting"] == name}
+    missing = [seed for seed in seeds if seed not in known]
+    bar = progress.add_task(name, total=len(seeds), completed=len(seeds) - len(missing))
+
+    def keep(index: int, found: dict[str, Any]) -> None:
+        known[missing[index]] = found
+        if path is not None:
+            with path.open("a") as file:
+                file.write(json.dumps({"setting": name, "seed": missing[index], **found}) + "\n")
+        progress.advance(bar)
+
+    runner.map(experiment, missing, name, on_done=keep)
+    return [known[seed] for seed in seeds]
+
+
+def inside(interval: Sequence[float | None], truth: float) -> bool:
+    """Whether an interval holds the truth; an end that is None is open."""
+    low, high = interval
+    return (low is None or low <= truth) and (high is None or truth <= high)
 
 
 def coverage(setting: Setting, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -142,6 +173,11 @@ def coverage(setting: Setting, rows: Sequence[dict[str, Any]]) -> dict[str, dict
             "68 iid": float(np.mean(pull_iid < ONE)),
             "95 iid": float(np.mean(pull_iid < TWO)),
         }
+        profiles = [
+            row["profiles"][name] for row, one in zip(rows, known, strict=True) if one and name in row["profiles"]
+        ]
+        for level in GOALS if profiles else ():
+            table[name][f"{level} profile"] = float(np.mean([inside(x[level], setting.truth[name]) for x in profiles]))
     return table
 
 
@@ -165,9 +201,10 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], count: int, path: Path)
             axes.axhline(float(level), color=colour, lw=0.8)
             for suffix, style, text in (
                 ("", {"marker": "o"}, "stderr"),
+                (" profile", {"marker": "d", "fillstyle": "none"}, "profile"),
                 (" iid", {"marker": "x"}, "independent pixels"),
             ):
-                share = np.array([row[level + suffix] for row in chosen.values()])
+                share = np.array([row.get(level + suffix, np.nan) for row in chosen.values()])
                 spread = 100.0 * np.sqrt(share * (1.0 - share) / count)
                 axes.errorbar(
                     place,
@@ -193,7 +230,8 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], count: int, path: Path)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--experiments", type=int, default=400, help="of each setting")
-    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
+    parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
     parser.add_argument("--figure", type=Path, help="draw the coverage to this file")
 
 
@@ -203,10 +241,10 @@ def main() -> None:
     before = machine()
     seeds = list(range(options.experiments))
     tables, ends = {}, {}
-    with open_runner("local", workers=options.workers) as runner, Progress(console=console) as progress:
+    where = open_runner("local", workers=options.workers) if options.workers else open_runner("inline")
+    with where as runner, Progress(console=console) as progress:
         for name, setting in SETTINGS.items():
-            bar = progress.add_task(name, total=len(seeds))
-            rows = runner.map(experiment, seeds, name, on_done=lambda *_, bar=bar: progress.advance(bar))
+            rows = outcomes(name, seeds, runner, options.cases, progress)
             tables[name] = coverage(setting, rows)
             ends[name] = {
                 "converged": sum(row["status"] == "converged" for row in rows),
@@ -215,14 +253,14 @@ def main() -> None:
                 "speckles, truth": setting.speckles,
             }
     for name, table in tables.items():
-        heads = ("", "identified", "bias / scatter", "scatter", "stderr", "iid", "68 %", "95 %", "68 % iid", "95 % iid")
+        heads = ("", "identified", "bias / scatter", "scatter", "stderr", "iid", *(f"{x} (%)" for x in SHARES))
         lines = [
             (
                 key,
                 f"{row['identified']:.0%}",
                 f"{row['bias'] / row['scatter']:+.2f}",
                 *(f"{row[x]:.3g}" for x in ("scatter", "stderr", "stderr_iid")),
-                *(f"{row[x]:.0%}" for x in ("68", "95", "68 iid", "95 iid")),
+                *(f"{row[x]:.0%}" if x in row else "" for x in SHARES),
             )
             for key, row in counted(table).items()
         ]

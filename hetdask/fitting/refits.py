@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hetdask_cluster.memory import MemoryPlan
     from hetdask_cluster.runner import Runner
 
-MOST_BLOCKS: Final = 50_000
+MOST_BLOCKS: Final = 25_000
 """Block means of each angle, at most."""
 
 ANGLE_ROWS: Final = 3 * len(NAMES) + 12
@@ -46,7 +46,7 @@ def refit_level(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
 def refit_bytes(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
     """Memory of one task that refits them."""
     n = blocks_of(n_frames, refit_level(n_phi, n_frames, plan)).n_blocks
-    return 8 * (ANGLE_ROWS * n + SHARED_ROWS * n_phi * n + 2 * NODE_ROWS * n_frames + 5 * BATCH_VALUES)
+    return 8 * (ANGLE_ROWS * n + SHARED_ROWS * n_phi * n + 2 * NODE_ROWS * n_frames + 7 * BATCH_VALUES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -170,11 +170,11 @@ def test_a_bootstrap_that_makes_no_sense_is_refused_or_says_why_there_is_none(sp
 
 def test_refits_become_coarser_to_fit_into_memory_and_are_refused_where_that_is_not_enough(speckled: Store) -> None:
     roomy, small = plan_memory("8GiB", 2, total=2**34), plan_memory("700MiB", 1, total=2**34)
-    assert [refit_level(4, 1000, plan) for plan in (None, roomy, small)] == [0, 0, 0]
-    assert refit_level(40, 1000, small) > refit_level(40, 1000, roomy) == 0
+    assert [refit_level(4, 500, plan) for plan in (None, roomy, small)] == [0, 0, 0]
+    assert refit_level(40, 1000, small) > refit_level(40, 1000, roomy) == 1
     assert refit_bytes(40, 1000, small) < refit_bytes(40, 1000, roomy)
-    assert refit_level(4, 5000, None) == 3
-    assert blocks_of(5000, 3).n_blocks <= 50_000 < blocks_of(5000, 2).n_blocks
+    assert refit_level(4, 2000, None) == 2
+    assert blocks_of(2000, 2).n_blocks <= 25_000 < blocks_of(2000, 1).n_blocks
     tight = MemoryPlan(budget=2**30, client=2**29, workers=1, per_worker=320 * 2**20)
     FitPlan(speckled.tiling, tight).require()
     with pytest.raises(ClusterError, match="a refit of block means needs"):
