@@ -63,6 +63,11 @@ STRATA: Final[dict[str, Sequence[float]]] = {
 }
 """Edges of the strata."""
 
+STATUSES: Final = ("converged", "ambiguous", "not_converged")
+
+OUTCOMES: Final = ("found, converged", "found, ambiguous", "found, not converged", "not found")
+COLORS: Final = ("#0072b2", "#e69f00", "#999999", "#d55e00")
+
 
 def sum_squares(store: Store, vector: NDArray[np.float64]) -> float:
     """Sum of squared residuals at full resolution."""
@@ -96,6 +101,19 @@ def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str
     }
 
 
+def read_cases(path: Path | None) -> dict[int, dict[str, Any]]:
+    """Outcomes that an earlier run has kept, by the number of the experiment."""
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    return {case["index"]: case for case in map(json.loads, lines)}
+
+
+def keep_case(path: Path | None, case: dict[str, Any]) -> None:
+    """Add an outcome to those that are kept, if they are."""
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps(case) + "\n")
+
+
 def succeeded(case: dict[str, Any]) -> bool:
     """Whether a fit found the optimum."""
     return bool(case["excess"] <= SUCCESS)
@@ -106,41 +124,60 @@ def share(cases: Sequence[dict[str, Any]], true: Callable[[dict[str, Any]], bool
     return sum(map(true, cases)) / len(cases) if cases else 0.0
 
 
-def by_stratum(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Number of cases and share of successes in each stratum."""
-    groups = {f"{noise} noise": [case for case in cases if case["noise"] == noise] for noise in ("gaussian", "speckle")}
+def outcome(case: dict[str, Any]) -> str:
+    """One of `OUTCOMES`."""
+    return OUTCOMES[-1] if not succeeded(case) else f"found, {case['status'].replace('_', ' ')}"
+
+
+def groups_of(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The cases of each stratum that has any, by what they are grouped by and by the stratum's name."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {
+        "noise": {noise: [case for case in cases if case["noise"] == noise] for noise in ("gaussian", "speckle")}
+    }
     for name, edges in STRATA.items():
-        for low, high in pairwise(edges):
-            inside = [case for case in cases if low <= case[name] < high]
-            groups[f"{name.replace('_', ' ')} {low:g} to {high:g}"] = inside
+        groups[name.replace("_", " ")] = {
+            f"{low:g} to {high:g}": [case for case in cases if low <= case[name] < high]
+            for low, high in pairwise(edges)
+        }
+    return {name: {key: group for key, group in strata.items() if group} for name, strata in groups.items()}
+
+
+def by_stratum(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Number of cases, share of successes and share of verdicts in each stratum."""
     return {
-        name: {"experiments": len(group), "success": significant(share(group, succeeded))}
-        for name, group in groups.items()
-        if group
+        f"{name} {key}": {
+            "experiments": len(group),
+            "success": significant(share(group, succeeded)),
+            **{status: significant(share(group, lambda case, s=status: case["status"] == s)) for status in STATUSES},
+        }
+        for name, strata in groups_of(cases).items()
+        for key, group in strata.items()
     }
 
 
 def draw_figure(cases: Sequence[dict[str, Any]], path: Path) -> None:
-    """Success of each experiment over what it may depend on."""
+    """What came out in each stratum, as shares of its cases."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.0, 4.5), layout="constrained")
-    axes = figure.subplots(2, 5).ravel()
-    for ax, name in zip(axes, STRATA, strict=True):
-        for noise, marker in (("gaussian", "o"), ("speckle", "^")):
-            chosen = [case for case in cases if case["noise"] == noise]
-            worse = [min(max(case["excess"] - 1.0, 1e-5), 10.0) for case in chosen]
-            colors = ["tab:blue" if succeeded(case) else "tab:red" for case in chosen]
-            ax.scatter([case[name] for case in chosen], worse, 12, colors, marker, linewidths=0.0, label=noise)
-        ax.axhline(SUCCESS - 1.0, color="0.5", linewidth=0.8)
-        ax.set(xlabel=name.replace("_", " "), yscale="log", ylim=(5e-6, 20.0))
-        if name not in {"angles", "fringes_per_frame", "steepest_exponent"}:
-            ax.set_xscale("log")
-    for ax in axes[::5]:
-        ax.set_ylabel("Σ residual² / truth's - 1")
-    axes[0].legend(fontsize="small", frameon=False)
+    groups = groups_of(cases)
+    mpl.rcParams.update({"svg.hashsalt": "hetdask", "svg.fonttype": "none", "font.size": 8.0})
+    figure = Figure(figsize=(10.0, 6.0), layout="constrained")
+    panels = figure.subplots(3, 4).ravel()
+    for ax, (name, strata) in zip(panels, groups.items(), strict=False):
+        labels = [f"{key} ({len(group)})" for key, group in strata.items()]
+        left = np.zeros(len(labels))
+        for kind, color in zip(OUTCOMES, COLORS, strict=True):
+            part = np.array([share(group, lambda case, k=kind: outcome(case) == k) for group in strata.values()])
+            ax.barh(labels, part, left=left, color=color, label=kind)
+            left += part
+        ax.set(title=name, xlim=(0.0, 1.0))
+        ax.invert_yaxis()
+    for ax in panels[len(groups) :]:
+        ax.set_axis_off()
+    panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     console.print(f"drawn to {path}")
 
 
@@ -152,16 +189,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
     parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
     parser.add_argument("--figure", type=Path, help="draw the outcomes to this file")
+    parser.add_argument("--note", help="what else there is to say about this run, for the record")
+    parser.add_argument("--recorded", type=Path, help="run nothing: draw the outcomes in this record")
 
 
 def main() -> None:
     """Measure and record."""
     options = parse_arguments(__doc__, arguments)
+    if options.recorded is not None:
+        record = json.loads(options.recorded.read_text())
+        counted = record["figures"]["cases"][: record["settings"]["experiments"]]
+        draw_figure(counted, options.figure or Path("cold_start.svg"))
+        return
     before = machine()
     drawn = [draw(k) for k in range(options.first, options.first + options.experiments)]
     large = [draw(k, TIMED) for k in range(10_000, 10_000 + options.timed)]
-    kept = options.cases.read_text().splitlines() if options.cases and options.cases.exists() else []
-    known = {case["index"]: case for case in map(json.loads, kept)}
+    known = read_cases(options.cases)
     cases = []
     scheduler = ("local", options.workers) if options.workers else ("inline",)
     with tempfile.TemporaryDirectory() as name, open_runner(*scheduler) as runner:
@@ -172,9 +215,7 @@ def main() -> None:
             if case is None:
                 with tempfile.TemporaryDirectory() as folder:
                     case = cold_start(experiment, runner, Path(folder))
-                if options.cases is not None:
-                    with options.cases.open("a") as file:
-                        file.write(json.dumps(case) + "\n")
+                keep_case(options.cases, case)
             cases.append(case)
             if not succeeded(case):
                 console.print(f"not found: {case}")
@@ -214,10 +255,13 @@ def main() -> None:
         ratios=ratios,
         versions=versions(),
         machine=before,
-        notes=["Seconds from an existing store to the result, by hetdask.fit on a local cluster that is running."],
+        notes=[
+            "Seconds from an existing store to the result, by hetdask.fit on workers that are running.",
+            *([options.note] if options.note else []),
+        ],
     )
     if options.figure is not None:
-        draw_figure(cases, options.figure)
+        draw_figure(counted, options.figure)
 
 
 if __name__ == "__main__":

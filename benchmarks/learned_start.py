@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from cold_start import share, succeeded, sum_squares
+from cold_start import keep_case, read_cases, share, succeeded, sum_squares
 from common import (
     Ratio,
     console,
@@ -75,7 +75,7 @@ def compare(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, C
     return {name: fit(store, experiment, start, runner) for name, start in STARTS.items()}
 
 
-def median_ratio(cases: list[dict[str, Case]], key: str, above: str, below: str) -> float:
+def median_ratio(cases: list[dict[str, Any]], key: str, above: str, below: str) -> float:
     """Median over experiments that both sides solve of what one side needs over what the other needs; 0 without any."""
     both = [case for case in cases if succeeded(case[above]) and succeeded(case[below])]
     return float(np.median([case[above][key] / case[below][key] for case in both])) if both else 0.0
@@ -85,7 +85,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--experiments", type=int, default=60, help="drawn from the distribution")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
-    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
+    parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
+    parser.add_argument("--note", help="what else there is to say about this run, for the record")
 
 
 def train(runner: Runner) -> tuple[StartModel, float]:
@@ -100,16 +102,21 @@ def main() -> None:
     options = parse_arguments(__doc__, arguments)
     before = machine()
     drawn = [draw(k) for k in range(options.first, options.first + options.experiments)]
-    cases = []
-    with tempfile.TemporaryDirectory() as cache, open_runner("local", workers=options.workers) as runner:
+    known, cases = read_cases(options.cases), []
+    scheduler = ("local", options.workers) if options.workers else ("inline",)
+    with tempfile.TemporaryDirectory() as cache, open_runner(*scheduler) as runner:
         os.environ["HETDASK_CACHE"] = cache
         model, training = train(runner)
         console.print(f"trained in {duration(training)}")
         with tempfile.TemporaryDirectory() as folder:
             compare(drawn[0], runner, Path(folder))  # what is compiled or cached at first use is not timed
         for experiment in track(drawn, description="learned starts", console=console):
-            with tempfile.TemporaryDirectory() as folder:
-                cases.append(compare(experiment, runner, Path(folder)))
+            case = known.get(experiment.index)
+            if case is None:
+                with tempfile.TemporaryDirectory() as folder:
+                    case = {"index": experiment.index, **compare(experiment, runner, Path(folder))}
+                keep_case(options.cases, case)
+            cases.append(case)
     sides: dict[str, dict[str, Any]] = {}
     for name in STARTS:
         side = [case[name] for case in cases]
@@ -150,7 +157,7 @@ def main() -> None:
             "held-out errors": {
                 row.name: [significant(row.median_error), significant(row.without_data)] for row in model.validation
             },
-            "cases": [{"index": e.index, **case} for e, case in zip(drawn, cases, strict=True)],
+            "cases": cases,
         },
         ratios=ratios,
         versions=versions(),
@@ -158,6 +165,7 @@ def main() -> None:
         notes=[
             "reduced: evaluations of the model on reduced data, finishing included; passes: over the data in full.",
             "Ratios of evaluations and times are medians over the experiments that both sides solve.",
+            *([options.note] if options.note else []),
         ],
     )
 
