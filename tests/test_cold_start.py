@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from distributed import Client
 
 import hetdask
+from hetdask.analysis import Silent
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.model import simulate_gaussian
 from hetdask_cluster.local import open_runner
+from hetdask_cluster.runner import DaskRunner, InlineRunner
 
 TRUTH = {
     "D0_ref": 300.0,
@@ -48,16 +57,74 @@ def test_a_fit_without_start_values_finds_the_optimum(tmp_path: Path) -> None:
     assert result.seed == 3
 
 
-def test_the_seed_alone_decides_not_the_number_of_workers(tmp_path: Path) -> None:
-    store = stored(tmp_path, [0.0, 60.0], TRUTH, frames=100)
-    config = {"fit": {"start": "search", "seed": 5, "active_parameters": ["D0_ref", "D0_sample", "v0", "phi0", "f0"]}}
-    with open_runner("inline") as alone, open_runner("local", workers=2) as cluster:
-        results = [hetdask.fit(store, config, client=runner) for runner in (alone, cluster)]
-    one, two = ({name: p.value for name, p in result.parameters.items()} for result in results)
-    assert one == two
-    assert results[0].search is not None
-    assert results[1].search is not None
-    assert results[0].search.evaluations == results[1].search.evaluations
+FEW = {"start": "search", "seed": 5, "active_parameters": ["D0_ref", "D0_sample", "v0", "phi0", "f0"]}
+
+
+class Killer(Silent):
+    """Kills a worker, as the system would, while it runs a start of the search."""
+
+    def __init__(self, client: Client) -> None:
+        self.killed: int | None = None
+        self._client = client
+        self._processes = client.run(os.getpid)
+        self._thread = threading.Thread(target=self._strike)
+
+    def stage(self, name: str) -> None:
+        if name == "search":
+            self._thread.start()
+        elif self._thread.ident is not None:
+            self._thread.join()
+
+    def _strike(self) -> None:
+        deadline = time.monotonic() + 60.0
+        while self.killed is None and time.monotonic() < deadline:
+            for address, tasks in self._client.processing().items():
+                if any(str(task).startswith("attempt-") for task in tasks):
+                    self.killed = self._processes[address]
+                    os.kill(self.killed, signal.SIGKILL)
+                    return
+
+
+@pytest.fixture(scope="module")
+def four_workers() -> Iterator[DaskRunner]:
+    with open_runner("local", workers=4, memory_limit="4GiB") as runner:
+        assert isinstance(runner, DaskRunner)
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def two_angles(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return stored(tmp_path_factory.mktemp("two"), [0.0, 60.0], TRUTH, frames=100)
+
+
+@pytest.fixture(scope="module")
+def from_one_worker(two_angles: Store, inline_runner: InlineRunner) -> dict[str, Any]:
+    return outcome(hetdask.fit(two_angles, {"fit": FEW}, client=inline_runner))
+
+
+def outcome(result: hetdask.Result) -> dict[str, Any]:
+    """All numbers of a result that do not tell how long it took or where it was computed."""
+    content = result.model_dump()
+    for key in ("timings", "memory", "provenance", "methods"):
+        content.pop(key)
+    content["search"].pop("seconds")
+    return content
+
+
+def test_the_seed_alone_decides_not_the_number_of_workers(
+    two_angles: Store, from_one_worker: dict[str, Any], four_workers: DaskRunner
+) -> None:
+    assert outcome(hetdask.fit(two_angles, {"fit": FEW}, client=four_workers)) == from_one_worker
+
+
+def test_a_worker_that_is_killed_during_the_search_costs_nothing_but_time(
+    two_angles: Store, from_one_worker: dict[str, Any], four_workers: DaskRunner
+) -> None:
+    killer = Killer(four_workers.client)
+    result = hetdask.fit(two_angles, {"fit": FEW}, client=four_workers, progress=killer)
+    assert killer.killed is not None
+    assert killer.killed not in four_workers.client.run(os.getpid).values()
+    assert outcome(result) == from_one_worker
 
 
 def test_two_answers_that_the_data_cannot_tell_apart_are_both_reported(tmp_path: Path) -> None:
