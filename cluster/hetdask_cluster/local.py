@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dask
 
@@ -27,6 +27,9 @@ MOST_PER_CORE: Final = 4
 
 PREPARE_SECONDS: Final = 600
 """Compiling all kernels takes less than a minute, on a busy machine a few."""
+
+REVIVE_SECONDS: Final = 1.0
+"""Workers that are gone for good are replaced after at most this long."""
 
 LOCALHOST: Final = "127.0.0.1"
 
@@ -242,7 +245,27 @@ def _local_client(
                 )
             )
         _finish(preparation, prepare)
+        # On a busy machine a worker takes longer to start again than a cluster usually waits before it gives it up.
+        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": f"{START_SECONDS}s"}))
+        _keep(cluster, plan.workers)
         yield stack.enter_context(Client(cluster, set_as_default=False, timeout=START_SECONDS))
+
+
+def _keep(cluster: Any, workers: int) -> None:
+    """Replace workers that are gone for good: nannies close when a worker dies while it starts."""
+    from distributed import Status
+    from tornado.ioloop import PeriodicCallback
+
+    def revive() -> None:
+        gone = [name for name, nanny in cluster.workers.items() if nanny.status in {Status.closed, Status.failed}]
+        for name in gone:
+            del cluster.workers[name]
+        if len(cluster.workers) < workers:
+            cluster.scale(workers)
+
+    callback = PeriodicCallback(revive, 1000 * REVIVE_SECONDS)
+    cluster.periodic_callbacks["revive-workers"] = callback
+    cluster.loop.add_callback(callback.start)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ processes. `InlineRunner` makes them travel too, through the same pickling, so t
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,6 +27,17 @@ RETRIES: Final = 2
 
 DEADLINE: Final = 1800.0
 """Seconds after which a task is taken for lost when no task of the same call has finished."""
+
+CHECK_SECONDS: Final = 5.0
+"""Workers are looked at when no task of a call has finished for so long."""
+
+PAUSED_SECONDS: Final = 30.0
+"""Workers that have all been out of memory for so long stay so: what they hold was planned to stay."""
+
+LOST: Final = (
+    "the connection to the scheduler broke, or it was restarted, and with it went all tasks: run again, with --resume "
+    "to go on from the last checkpoint"
+)
 
 type Handle = Any
 """A result that stays where it was computed, to be passed to `Runner.map` as an item."""
@@ -191,27 +204,37 @@ class DaskRunner:
         Exception
             Whatever the function raised, as soon as it is known.
         """
-        futures = [self._submit(_attempt, function, item, *common) for item in items]
-        try:
-            return self._collect(futures, on_done)
-        except BaseException:
-            self.client.cancel(futures, force=True)
-            raise
+        with _connected():
+            futures = [self._submit(_attempt, function, item, *common) for item in items]
+            try:
+                return self._collect(futures, on_done)
+            except BaseException:
+                if self.client.status == "running":
+                    self.client.cancel(futures, force=True)
+                raise
 
     def peak_worker(self) -> int:
         """Largest resident size that one of the workers had so far, bytes."""
-        return max(self.client.run(peak_memory).values(), default=0)
+        return max(self._ask(peak_memory).values(), default=0)
 
     def describe(self) -> dict[str, Any]:
         """Workers and their threads; those of the libraries as the workers measure them."""
-        threads = self.client.nthreads()
+        with _connected():
+            threads = self.client.nthreads()
+            address = self.client.scheduler_info(n_workers=0)["address"]
         return {
             "runner": "dask",
-            "scheduler": self.client.scheduler_info(n_workers=0)["address"],
+            "scheduler": address,
             "workers": len(threads),
             "threads_per_worker": max(threads.values(), default=0),
-            "library_threads": max(self.client.run(measured_threads).values(), default=0),
+            "library_threads": max(self._ask(measured_threads).values(), default=0),
         }
+
+    def _ask(self, function: Callable[[], int]) -> dict[str, int]:
+        """What the workers say; one that is just being started says nothing."""
+        with _connected():
+            found: dict[str, int] = self.client.run(function, on_error="ignore")
+        return found
 
     def _submit(self, task: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Future[Any]:
         name = getattr(function, "__name__", type(function).__name__).strip("_<>") or "task"
@@ -224,11 +247,12 @@ class DaskRunner:
         places = {future.key: index for index, future in enumerate(futures)}
         results: dict[int, Any] = {}
         pending = dict.fromkeys(futures)
+        last = moving = time.monotonic()
         while pending:
-            before = len(pending)
-            finished = as_completed(pending, loop=self.client.loop, timeout=self.deadline)
+            finished = as_completed(pending, loop=self.client.loop, timeout=min(self.deadline, CHECK_SECONDS))
             try:
                 for batch in finished.batches():
+                    last = moving = time.monotonic()
                     for future in batch:
                         del pending[future]
                     _raise_failures(batch, self.client)
@@ -238,8 +262,13 @@ class DaskRunner:
                             results[index] = result
                             on_done(index, result)
             except TimeoutError:
-                if len(pending) == before:
-                    raise ClusterError(self._stalled(before)) from None
+                now = time.monotonic()
+                if now - last >= self.deadline:
+                    raise ClusterError(self._stalled(len(pending))) from None
+                if not self._all_paused():
+                    moving = now
+                elif now - moving >= PAUSED_SECONDS:
+                    raise ClusterError(_out_of_memory(self.client)) from None
         if on_done is None:
             return self._gather(futures)
         return [results[index] for index in range(len(futures))]
@@ -250,6 +279,11 @@ class DaskRunner:
             if isinstance(result, _Failed):
                 raise result.error
         return found
+
+    def _all_paused(self) -> bool:
+        """Whether there are workers, and all of them are beyond the part of their limit where they take tasks."""
+        workers = _workers(self.client)
+        return bool(workers) and all(worker["status"] == "paused" for worker in workers)
 
     def _stalled(self, waiting: int) -> str:
         workers = len(self.client.nthreads())
@@ -277,6 +311,19 @@ def _attempt(function: Callable[..., Any], item: Any, *common: Any) -> Any:
         return _Failed(error)
 
 
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn the loss of the scheduler into advice."""
+    from distributed import CancelledError
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except (CommClosedError, ClosedClientError, CancelledError) as error:
+        raise ClusterError(LOST) from error
+
+
 def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
     """Raise the first error among finished tasks; errors of the cluster become advice."""
     from distributed import CancelledError, KilledWorker
@@ -284,10 +331,7 @@ def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
 
     for future in futures:
         if future.status == "cancelled":
-            raise ClusterError(
-                "the scheduler dropped a task, which happens when it restarts or the connection breaks: "
-                "run again, with --resume to go on from the last checkpoint"
-            )
+            raise ClusterError(LOST)
         if future.status != "error":
             continue
         error = future.exception()
@@ -296,17 +340,22 @@ def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
         if isinstance(error, (NoWorkerError, NoValidWorkerError)):
             raise ClusterError(
                 "there was no worker to run on for too long. If they died, give each more memory: a larger "
-                "--memory-limit or fewer --workers; otherwise start workers, or use --scheduler local"
+                "--memory-limit or fewer --workers; otherwise start workers, or use --scheduler local. --resume goes "
+                "on from the last checkpoint"
             ) from error
         if isinstance(error, CancelledError):
             raise ClusterError(f"a task was cancelled: {error}") from error
         raise error
 
 
+def _workers(client: Client) -> list[dict[str, Any]]:
+    """What the scheduler knows of its workers."""
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
 def _limits(client: Client) -> list[int]:
     """Memory limits of the workers that have one, bytes."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [int(worker["memory_limit"]) for worker in workers if worker.get("memory_limit")]
+    return [int(worker["memory_limit"]) for worker in _workers(client) if worker.get("memory_limit")]
 
 
 def _plan_of(client: Client, memory_limit: str | float | None) -> MemoryPlan | None:
@@ -318,11 +367,19 @@ def _plan_of(client: Client, memory_limit: str | float | None) -> MemoryPlan | N
 
 
 def _killed(client: Client) -> str:
+    return f"workers died one after the other on the same task, most likely at their memory limit{_advice(client)}"
+
+
+def _out_of_memory(client: Client) -> str:
+    return f"all workers have reached the part of their memory limit up to which they take tasks{_advice(client)}"
+
+
+def _advice(client: Client) -> str:
     limits = _limits(client)
     limit = f" of {format_bytes(min(limits))} each" if limits else ""
     return (
-        f"workers died one after the other on the same task, most likely at their memory limit{limit}. "
-        "Give each worker more: a larger --memory-limit, or fewer --workers, for example --workers 1"
+        f"{limit}. Give each worker more: a larger --memory-limit, or fewer --workers, for example --workers 1; "
+        "--resume goes on from the last checkpoint"
     )
 
 

@@ -11,6 +11,7 @@ from hetdask_cluster.memory import PAUSE, TERMINATE
 
 CONNECT_SECONDS: Final = 15
 START_SECONDS: Final = 60
+SILENT_SECONDS: Final = 60
 
 SETTINGS: Final[Mapping[str, Any]] = {
     # Data held on workers is planned to fit: spilling it to disk while memory is free would only cost time.
@@ -20,6 +21,8 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "distributed.worker.memory.terminate": TERMINATE,
     # A task that finds no worker for so long fails instead of hanging; nannies restart workers within seconds.
     "distributed.scheduler.no-workers-timeout": f"{START_SECONDS}s",
+    # A worker that has said nothing for so long is started again: it may have been stopped, or its network lost.
+    "distributed.scheduler.worker-ttl": f"{SILENT_SECONDS}s",
     # A task during which two workers died would kill more of them.
     "distributed.scheduler.allowed-failures": 1,
     "distributed.worker.preload": ["hetdask_cluster.preload"],

@@ -6,8 +6,9 @@ import logging
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import override
 
 from hetdask import __version__
 
@@ -21,6 +22,15 @@ def log_of(error: BaseException) -> str | None:
     """Path of the log that has an error's traceback, if a run was going on."""
     notes = [note for note in getattr(error, "__notes__", []) if note.startswith(NOTE)]
     return notes[-1].removeprefix(NOTE) if notes else None
+
+
+class _LogFile(logging.FileHandler):
+    """Log that a full disk leaves incomplete: the run says by itself what it could not write."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 @contextmanager
@@ -37,7 +47,7 @@ def run_log(folder: Path) -> Iterator[logging.Logger]:
     logging.Logger
     """
     path = folder / LOG_FILE
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("hetdask")
     ours.setLevel(logging.INFO)
@@ -52,7 +62,8 @@ def run_log(folder: Path) -> Iterator[logging.Logger]:
         raise
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def _to_root(package: str) -> None:

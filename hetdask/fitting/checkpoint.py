@@ -7,14 +7,15 @@ so arrives at the same answer, bit for bit, as one that was never interrupted.
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.errors import ConfigError
+from hetdask.errors import ConfigError, DataError
 
 Array = NDArray[np.float64]
 
@@ -26,6 +27,59 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+class RecordFile:
+    """File of records that are on disk as soon as they are written.
+
+    Parameters
+    ----------
+    path : Path
+    keep : int
+        Bytes that stay of what the file holds; the rest is cut off.
+
+    Raises
+    ------
+    DataError
+        If it can't be written, here and later.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._path = path
+        try:
+            # Without a buffer, closing does not try once more to write what a full disk has refused.
+            self._file = path.open("r+b" if keep else "wb", buffering=0)
+            self._file.truncate(keep)
+            self._file.seek(keep)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def write(self, record: bytes) -> None:
+        """Append a record."""
+        left = memoryview(record)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> DataError:
+        return DataError(
+            f"can't write {self._path}: {error.strerror}. Make room or give write permission, then go on from the last "
+            "checkpoint with --resume"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Checkpoint:
@@ -44,25 +98,22 @@ class Checkpoint:
     ------
     ConfigError
         If the file belongs to another fit.
+    DataError
+        If it can't be written.
     """
 
     def __init__(self, path: Path | None, identity: str, *, resume: bool = False) -> None:
         self._known: dict[bytes, Array] = {}
-        self._file: BinaryIO | None = None
+        self._file: RecordFile | None = None
         self.recalled = 0
         if path is None:
             return
         end = 0
         if resume and path.exists():
             end = self._read(path, identity)
-        if end:
-            self._file = path.open("r+b")
-            self._file.truncate(end)
-            self._file.seek(end)
-        else:
-            self._file = path.open("wb")
-            np.save(self._file, np.frombuffer(identity.encode(), dtype=np.uint8), allow_pickle=False)
-            self._file.flush()
+        self._file = RecordFile(path, end)
+        if not end:
+            self._save(np.frombuffer(identity.encode(), dtype=np.uint8))
 
     def _read(self, path: Path, identity: str) -> int:
         """Fill the memory from a file; returns where its last whole record ends."""
@@ -97,9 +148,13 @@ class Checkpoint:
     def record(self, key: Array, values: Array) -> None:
         """Keep values (m,) for a key (n,), on disk at once."""
         self._known[key.tobytes()] = values
+        self._save(np.concatenate([[key.size], key, values]))
+
+    def _save(self, array: NDArray[np.generic]) -> None:
         if self._file is not None:
-            np.save(self._file, np.concatenate([[key.size], key, values]), allow_pickle=False)
-            self._file.flush()
+            record = BytesIO()
+            np.save(record, array, allow_pickle=False)
+            self._file.write(record.getvalue())
 
     def close(self) -> None:
         """Close the file."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hetdask.fitting.checkpoint import Checkpoint, fingerprint
+from hetdask.fitting.checkpoint import Checkpoint, RecordFile, fingerprint
 from hetdask.fitting.methods import Method, TrustRegion
 from hetdask.fitting.objective import HistoryEntry
 from hetdask.fitting.problem import Problem
@@ -65,6 +65,8 @@ def fit_store(
     ------
     ConfigError
         If a checkpoint belongs to another fit.
+    DataError
+        If the run folder can't be written.
     """
     store = passes.store
     identity = fingerprint(
@@ -87,12 +89,11 @@ def fit_store(
     with ExitStack() as files:
         checkpoints = [files.enter_context(checkpoint(method)) for method in methods]
         # A resumed fit writes its whole history again, with the recorded evaluations first.
-        lines = None if folder is None else files.enter_context((folder / HISTORY_FILE).open("w", encoding="utf-8"))
+        lines = None if folder is None else files.enter_context(RecordFile(folder / HISTORY_FILE))
 
         def enter(entry: HistoryEntry) -> None:
             if lines is not None:
-                lines.write(json.dumps(asdict(entry)) + "\n")
-                lines.flush()
+                lines.write(f"{json.dumps(asdict(entry))}\n".encode())
             if on_entry is not None:
                 on_entry(entry)
 
