@@ -48,6 +48,7 @@ from hetdask.fitting.quality import QualityLevels
 from hetdask.fitting.reduced import looks_at_pixels
 from hetdask.fitting.refits import prepare_refits, refit_bytes
 from hetdask.fitting.uncertainty import uncertainty_of
+from hetdask.fitting.weighted import weigh
 from hetdask.learn.history import append, record_of
 from hetdask.model.parameters import NAMES
 from hetdask.passes.chi_squared import noise_levels
@@ -59,6 +60,7 @@ from hetdask.results.build import learned_summary, search_summary
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
 from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profiles, profiles_result
 from hetdask.results.result import Memory, RunFacts
+from hetdask.results.weighting import weighting_result
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.runner import Runner, as_runner
@@ -85,8 +87,8 @@ class Progress(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins.
 
-        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "bootstrap", "profile", "results" and
-        "report".
+        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "weigh", "residuals", "bootstrap",
+        "profile", "results" and "report".
         """
 
     def advance(self, done: int, total: int, text: str) -> None:
@@ -420,10 +422,12 @@ def analyse(
             noise = noise_near(reduced, problem, best)
         facts["noise"] = noise
     with stages("errors"):
-        facts["goodness"], facts["levels"] = goodness_of(reduced, best, noise), levels_of(settings)
-        facts["deviations"] = deviations_of(passes, best)
         fitted = passes if data is None or best.retained_information is None else data
         facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
+    best = _weighted(passes, reduced, problem, best, facts, settings, stages)
+    with stages("residuals"):
+        facts["goodness"], facts["levels"] = goodness_of(reduced, best, facts["noise"]), levels_of(settings)
+        facts["deviations"] = deviations_of(passes, best)
     if settings.fit.refits:
         _refit(store, passes, data, problem, best, facts, settings, runner, stages)
     seconds = {**(timings or {}), **stages.seconds}
@@ -439,6 +443,28 @@ def analyse(
     if result.status == "converged" and settings.fit.remember:
         _remember(best, store, reduced)
     return result
+
+
+def _weighted(
+    passes: Passes,
+    reduced: ReducedPasses,
+    problem: Problem,
+    best: Refinement,
+    facts: RunFacts,
+    settings: Settings,
+    stages: _Stages,
+) -> Refinement:
+    """Weighted fit where it is asked for and the noise allows it, else the given one; the facts say which, and why."""
+    if settings.fit.weights == "plain":
+        return best
+    plain = facts["uncertainty"]
+    with stages("weigh"):
+        found = weigh(reduced, passes, problem, best, plain, facts["noise"])
+    facts["weighting"] = weighting_result(found, best, plain)
+    if isinstance(found, str):
+        return best
+    facts["uncertainty"], facts["noise"] = found.uncertainty, found.noise
+    return found.fit
 
 
 def refit_task(settings: Settings, tiling: Tiling, memory: MemoryPlan | None) -> int:

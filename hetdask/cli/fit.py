@@ -62,6 +62,7 @@ def settings_of(
     workers: int | None,
     memory_limit: str | None,
     start: str | None,
+    weights: str | None,
     bootstrap: int | None,
     profile: str | None,
     seed: int | None,
@@ -76,6 +77,7 @@ def settings_of(
     options = {
         "fit.method": method,
         "fit.start": start,
+        "fit.weights": weights,
         "fit.bootstrap": bootstrap,
         "fit.profile": profile,
         "fit.seed": seed,

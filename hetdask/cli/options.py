@@ -101,6 +101,11 @@ fit_options = combine(
         "[default: given if the configuration has any]",
     ),
     click.option(
+        "--weights",
+        type=click.Choice(["plain", "speckle"]),
+        help="Count pixels as independent, or weight them with the covariance of their noise. [default: plain]",
+    ),
+    click.option(
         "--bootstrap",
         type=click.IntRange(min=0),
         metavar="N",

@@ -24,6 +24,8 @@ STAGES: Final = {
     "load": "load",
     "refine": "fit",
     "errors": "errors",
+    "weigh": "weights",
+    "residuals": "residuals",
     "bootstrap": "bootstrap",
     "profile": "profiles",
     "results": "results",

@@ -196,6 +196,12 @@ class FitSettings(Section):
         description="white noise of the maps, one or one per angle; null estimates it from neighbouring pixels",
         examples=[0.01],
     )
+    weights: Literal["plain", "speckle"] = Field(
+        "plain",
+        description="plain: pixels count as independent. speckle: least squares weighted with the covariance of white "
+        "and speckle noise, where the residuals follow it; else plain weights stand, and the result says why",
+        examples=["speckle"],
+    )
     seed: Annotated[int, Field(ge=0)] = Field(
         0, description="seed of all random numbers of the fit; recorded with the result", examples=[0]
     )
@@ -234,6 +240,17 @@ class FitSettings(Section):
             raise ConfigError(
                 f"fit.bootstrap is {self.bootstrap}, expected 0 or at least {LEAST_BOOTSTRAP}: fewer refits have no "
                 "95 % interval; for example bootstrap: 200"
+            )
+        if self.weights == "speckle" and self.method == "robust":
+            raise ConfigError(
+                "fit.weights is speckle, which weights least squares, but fit.method is robust: use method: classical "
+                "or all, or weights: plain"
+            )
+        if self.weights == "speckle" and self.refits:
+            key, none = ("bootstrap", 0) if self.bootstrap else ("profile", [])
+            raise ConfigError(
+                f"fit.{key} refits with plain weights, which says nothing about fit.weights: speckle: use weights: "
+                f"plain, or {key}: {none}"
             )
         if self.refits and self.method == "robust":
             key, none = ("bootstrap", 0) if self.bootstrap else ("profile", [])

@@ -62,7 +62,13 @@ class Likely:
 
 
 def most_likely(
-    passes: ReducedPasses, coordinates: Coordinates, position: Array, *, until_noise: bool = False
+    passes: ReducedPasses,
+    coordinates: Coordinates,
+    position: Array,
+    *,
+    until_noise: bool = False,
+    steps: int = STEPS,
+    least_rise: float = RISE,
 ) -> Likely:
     """Climb from an optimum of least squares to the most likely parameters near it.
 
@@ -77,6 +83,10 @@ def most_likely(
         Coordinates of the optimum.
     until_noise : bool
         Stop as soon as the residuals are at the noise level.
+    steps : int
+        At most.
+    least_rise : float
+        Log-likelihood that a step must gain to be followed by another.
 
     Raises
     ------
@@ -95,7 +105,7 @@ def most_likely(
     position = canonical(position)
     gathered, noise = look(position)
     residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
-    for _ in range(STEPS):
+    for _ in range(steps):
         if not noise.sees_speckles or (until_noise and noise.at_noise_level):
             break
         low = np.clip(coordinates.lower - position, -LONGEST, -1e-9)
@@ -112,7 +122,7 @@ def most_likely(
             break
         position, noise = ahead, there
         residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
-        if rise < RISE:
+        if rise < least_rise:
             break
     if not np.allclose(shown := canonical(position), position, rtol=1e-9, atol=1e-9):
         position = shown
@@ -124,9 +134,30 @@ def _linearised(
     gathered: Gathered, noise: NoiseModel, coordinates: Coordinates, position: Array
 ) -> tuple[Array, Array, Array]:
     """Residuals (n + 1,), Jacobian (n + 1, n) and Fisher information (n, n), all in units of the noise."""
-    _, slope = coordinates.linearise(position)
-    slope = slope[list(coordinates.problem.free)]
-    squares, gradient, information = 0.0, np.zeros(position.size), np.zeros((position.size,) * 2)
+    slope = coordinates.linearise(position)[1][list(coordinates.problem.free)]
+    squares, gradient, information = weighted_sums(gathered, noise, slope)
+    return *small_problem(squares, gradient, information), information
+
+
+def weighted_sums(gathered: Gathered, noise: NoiseModel, slope: Array) -> tuple[float, Array, Array]:
+    """Half the derivatives of χ² in which the covariance of the noise weights the blocks.
+
+    Parameters
+    ----------
+    gathered : Gathered
+    noise : NoiseModel
+    slope : (p, n) float64
+        Derivatives of the free parameters with respect to the coordinates.
+
+    Returns
+    -------
+    squares : float
+        χ², after contrast and offset of each angle.
+    gradient : (n,) float64
+    information : (n, n) float64
+        Fisher information: the inverse of the covariance of the estimates.
+    """
+    squares, gradient, information = 0.0, np.zeros(slope.shape[1]), np.zeros((slope.shape[1],) * 2)
     for m, angle in enumerate(gathered.angles):
         covariance = angle.covariance / noise.speckles[m]
         covariance[np.diag_indices_from(covariance)] += noise.sigma_white[m] ** 2
@@ -138,4 +169,4 @@ def _linearised(
         squares += float(residual @ residual)
         gradient -= jacobian.T @ residual
         information += jacobian.T @ jacobian
-    return *small_problem(squares, gradient, information), information
+    return squares, gradient, information

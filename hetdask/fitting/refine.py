@@ -108,7 +108,8 @@ class Refinement:
         return self.worst_case is not None or self.outliers is not None
 
 
-def _bound_flags(x: Array, lower: Array, upper: Array) -> tuple[str | None, ...]:
+def bound_flags(x: Array, lower: Array, upper: Array) -> tuple[str | None, ...]:
+    """The bound (p,) at which each free parameter is, "min" or "max"; None elsewhere."""
     reach = 1e-6 * (upper - lower)
     near_lower, near_upper = x - lower <= reach, upper - x <= reach
     return tuple("min" if low else "max" if high else None for low, high in zip(near_lower, near_upper, strict=True))
@@ -213,7 +214,7 @@ def fit_with(
         free=tuple(NAMES[k] for k in problem.free),
         covariance=covariance,
         identified=identified,
-        at_bound=_bound_flags(x, lower, upper),
+        at_bound=bound_flags(x, lower, upper),
         chi_squared=float(problem.sigma**-2.0 @ result.sum_squares),
         n_points=passes.n_points,
         dof=passes.n_points - len(problem.free) - 2 * passes.series.n_phi,

@@ -95,7 +95,7 @@ def uncertainty_of(
     sigma = np.array([angle.residual_rms for angle in fit.angles])
     _, _, gauss_newton = result.weighted(sigma)
     unit = natural_units(fit.values, series)[list(free)]
-    inverse = _inverse(gauss_newton, unit)
+    inverse = inverse_without_null(gauss_newton, unit)
     if noise is None:
         kind: Kind = "iid"
         covariance, reason = inverse, UNKNOWN_NOISE
@@ -126,8 +126,8 @@ def iid_uncertainty(fit: Refinement) -> Uncertainty:
     return Uncertainty("iid", UNKNOWN_NOISE, fit.covariance, fit.covariance, determined, ())
 
 
-def _inverse(gauss_newton: Array, unit: Array) -> Array:
-    """Inverse without the directions that have no curvature."""
+def inverse_without_null(gauss_newton: Array, unit: Array) -> Array:
+    """Inverse (p, p) without the directions that have no curvature, with the units (p,) of the parameters."""
     null = null_directions(gauss_newton, unit)
     scaled = gauss_newton * np.outer(unit, unit)
     kept = np.linalg.qr(null, mode="complete")[0][:, null.shape[1] :]

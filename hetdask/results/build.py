@@ -140,6 +140,7 @@ def result_fields(refinement: Refinement, store: StoreFacts, facts: RunFacts) ->
         "identifiability": _identifiability(
             uncertainty.identifiability, uncertainty.cautions, refinement.retained_information
         ),
+        "weighting": facts.get("weighting"),
         "bootstrap": facts.get("bootstrap"),
         "profiles": facts.get("profiles"),
         "search": search,

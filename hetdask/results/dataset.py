@@ -144,6 +144,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     variables.update(_history(history))
     variables.update(_methods(result))
     variables.update(_optima(result))
+    variables.update(_weighting(result))
     variables.update(_bootstrap(result, refitted))
     variables.update(_profiles(result))
     variables.update(_goodness(result.goodness))
@@ -166,6 +167,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
             "method": result.best_method,
             "resolution": result.resolution,
             "errors": result.errors,
+            "weights": "plain" if result.weighting is None else result.weighting.used,
             "message": result.message,
             "chi_squared": result.chi_squared,
             "reduced_chi_squared": float("nan") if result.reduced_chi_squared is None else result.reduced_chi_squared,
@@ -206,6 +208,20 @@ def _optima(result: Result) -> dict[str, xr.Variable]:
         "optimum_values": _variable(("optimum", "parameter"), values, "see the variable unit", "other optima"),
         "optimum_excess": _variable("optimum", _column(optima, "excess"), "", "their chi-squared over this, less 1"),
         "optimum_contender": xr.Variable("optimum", [one.contender for one in optima]),
+    }
+
+
+def _weighting(result: Result) -> dict[str, xr.Variable]:
+    """Estimates of ordinary least squares beside weighted ones."""
+    if result.weighting is None or not result.weighting.plain:
+        return {}
+    text, plain = "see the variable unit", result.weighting.plain
+    known = [plain.get(name) for name in NAMES]
+    values = [np.nan if one is None else one.value for one in known]
+    errors = [np.nan if one is None or one.stderr is None else one.stderr for one in known]
+    return {
+        "plain_value": _variable("parameter", values, text, "value by ordinary least squares"),
+        "plain_stderr": _variable("parameter", errors, text, "its standard error"),
     }
 
 

@@ -20,6 +20,7 @@ from hetdask.errors import DataError
 from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import BootstrapResult, ProfilesResult
 from hetdask.results.part import Part
+from hetdask.results.weighting import WeightingResult
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,6 +71,8 @@ class RunFacts(TypedDict, total=False):
         Frames and regions with large residuals.
     uncertainty : Uncertainty
         Errors and what is determined; those of independent pixels where it is missing.
+    weighting : WeightingResult
+        What came of weights that were asked for.
     bootstrap : BootstrapResult
         Scatter of refits of simulated experiments.
     profiles : ProfilesResult
@@ -93,6 +96,7 @@ class RunFacts(TypedDict, total=False):
     levels: QualityLevels
     deviations: tuple[Deviation, ...]
     uncertainty: Uncertainty
+    weighting: WeightingResult
     bootstrap: BootstrapResult
     profiles: ProfilesResult
     refitted: NDArray[np.float64]
@@ -331,6 +335,9 @@ class Result(Part):
     )
     correlations: Correlations
     identifiability: Identifiability
+    weighting: WeightingResult | None = Field(
+        default=None, description="Weights with the covariance of the noise; null where none were asked for."
+    )
     bootstrap: BootstrapResult | None = Field(
         default=None, description="Refits of experiments simulated from the fit; null where none were asked for."
     )

@@ -48,6 +48,7 @@ NOISE_HEADS: Final = ("expected rms", "speckles")
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
 
 BOOTSTRAP_HEADS: Final = ("parameter", "value", "± error", "± refits", "68 %", "95 %", "bias", "unit")
+WEIGHTS_HEADS: Final = ("parameter", "weighted", "± error", "plain", "± plain", "gain", "unit")
 PROFILE_HEADS: Final = ("parameter", "value", "± error", "68 %", "95 %", "unit")
 REFITS_WORDS: Final = ("parameter", "unit")
 
@@ -247,6 +248,8 @@ def concerns(result: Result) -> list[str]:
         lines.extend(result.goodness.recommendations)
     lines.extend(filter(None, [outlier_line(result.outliers, SHOWN_REGIONS)]))
     lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
+    if result.weighting is not None and result.weighting.used == "plain":
+        lines.append(_sentence(result.weighting.note))
     if result.bootstrap is not None:
         errors = {name: parameter.stderr for name, parameter in result.parameters.items()}
         lines.extend(bootstrap_concerns(result.bootstrap, errors))
@@ -352,6 +355,24 @@ class _ParameterTable:
         yield table
 
 
+def weights_rows(result: Result) -> list[tuple[str, ...]]:
+    """Weighted and plain estimates as text, under `WEIGHTS_HEADS`; the gain is the ratio of their errors."""
+    rows: list[tuple[str, ...]] = []
+    for name, plain in ({} if result.weighting is None else result.weighting.plain).items():
+        parameter = result.parameters[name]
+        gain = plain.stderr / parameter.stderr if plain.stderr and parameter.stderr else None
+        rows.append(
+            (
+                name,
+                *format_measurement(parameter.value, parameter.stderr),
+                *format_measurement(plain.value, plain.stderr),
+                format_number(gain, 2),
+                parameter.unit,
+            )
+        )
+    return rows
+
+
 def bootstrap_rows(result: Result) -> list[tuple[str, ...]]:
     """The refits of the bootstrap as text, under `BOOTSTRAP_HEADS`."""
     rows = []
@@ -440,6 +461,8 @@ def summary(result: Result) -> RenderableType:
         parts = [Text(STATUS_TEXT[result.status], style="bold red"), Text(result.message), Text(facts_line(result))]
     parts.extend(Text(line, style="yellow") for line in concerns(result))
     parts.extend((Text(), _ParameterTable(result)))
+    if result.weighting is not None and result.weighting.plain:
+        parts.append(_refits_table("Weights", WEIGHTS_HEADS, weights_rows(result)))
     if result.bootstrap is not None and result.bootstrap.parameters:
         parts.append(_refits_table("Bootstrap", BOOTSTRAP_HEADS, bootstrap_rows(result)))
     if result.profiles is not None and result.profiles.parameters:

@@ -59,6 +59,7 @@ def test_file_has_exactly_the_fields_of_the_contract(result: Result) -> None:
         "outliers",
         "correlations",
         "identifiability",
+        "weighting",
         "bootstrap",
         "profiles",
         "search",

@@ -37,6 +37,7 @@ class Section:
 
 SECTIONS: Final = (
     Section("parameters", "Parameters", numbers.parameters),
+    Section("weights", "Weights", numbers.weights),
     Section("refits", "Errors by refits", pictures.refits),
     Section("goodness", "Goodness of fit", numbers.goodness),
     Section("dynamics", "Dynamics", pictures.dynamics),

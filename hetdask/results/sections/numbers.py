@@ -14,10 +14,13 @@ from hetdask.results.goodness import CHECKS
 from hetdask.results.result import STATUS_TEXT, Correlations, Result
 from hetdask.results.sections.page import Fields, Page
 from hetdask.results.summary import (
+    REFITS_WORDS,
+    WEIGHTS_HEADS,
     bounds_text,
     concerns,
     notes,
     parameter_note,
+    weights_rows,
 )
 from hetdask_cluster.memory import format_bytes
 
@@ -35,6 +38,16 @@ def source_name(result: Result) -> str:
     """File name of the data."""
     source = result.provenance.get("source") or result.provenance.get("store") or "result"
     return Path(str(source)).name
+
+
+def weights(page: Page) -> Fields | None:
+    """Weighted and plain estimates side by side."""
+    found = page.result.weighting
+    if found is None:
+        return None
+    note = f"{found.note[:1].upper()}{found.note[1:]}."
+    rows = weights_rows(page.result)
+    return {"note": note, "blocks": found.blocks, "heads": WEIGHTS_HEADS, "rows": rows, "words": REFITS_WORDS}
 
 
 def verdict(page: Page) -> Fields:

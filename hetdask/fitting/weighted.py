@@ -1,0 +1,160 @@
+"""Fits weighted with the covariance of the noise: generalised least squares.
+
+Speckle noise is correlated over whole maps in a way that the model itself predicts. Ordinary least squares takes pixels
+as independent and so counts what they have in common many times; weighted with the inverse covariance, the same data
+give estimates that scatter less. A few hundred block means of each angle hold nearly all of that gain, so the fit costs
+no pass over the pixels. Parameters, strengths of white and speckle noise, and covariance are found together, by maximum
+likelihood (`hetdask.fitting.likely`), from the optimum of ordinary least squares on.
+
+That holds for data with the noise that is predicted. Where residuals differ from it, what is weighted with the wrong
+covariance may be worse than no weights: then ordinary least squares stands, and the reason is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.errors import FitError
+from hetdask.fitting.coordinates import make_coordinates
+from hetdask.fitting.identifiability import cautions, identify, natural_units
+from hetdask.fitting.likely import most_likely, weighted_sums
+from hetdask.fitting.noise_evidence import gather
+from hetdask.fitting.noise_model import NoiseModel
+from hetdask.fitting.objective import DataPasses
+from hetdask.fitting.problem import Problem
+from hetdask.fitting.refine import Refinement, angle_fits, bound_flags
+from hetdask.fitting.uncertainty import Uncertainty, inverse_without_null
+from hetdask.model.parameters import NAMES
+from hetdask.passes.normal import project
+from hetdask.passes.reduced import ReducedPasses
+
+Array = NDArray[np.float64]
+Weights = Literal["plain", "speckle"]
+
+STEPS: Final = 40
+"""Gauss-Newton steps at most."""
+
+LEAST_RISE: Final = 1e-4
+"""Log-likelihood below which a step is the last: a hundredth of a standard error."""
+
+FAR: Final = 6.0
+"""Standard errors of plain estimates that weighted ones may move."""
+
+AS_PREDICTED: Final = (
+    "estimates and errors are weighted with the covariance of white and speckle noise; the residuals correlate as "
+    "it predicts"
+)
+NO_NOISE: Final = "plain weights stand: the noise could not be told from the residuals"
+NO_SPECKLES: Final = (
+    "plain weights stand: there is no speckle noise in the residuals, so that both weights are the same"
+)
+NOT_CONVERGED: Final = "plain weights stand: least squares did not converge"
+ASTRAY: Final = "plain weights stand: weighted estimates left the optimum of least squares"
+UNLIKE: Final = (
+    "plain weights stand: the residuals do not correlate as speckle noise does ({excess:.0f} standard deviations), "
+    "because the data were smoothed or averaged, the beam drifted, or the model does not describe them; weights that "
+    "do not fit the noise could make things worse"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighted:
+    """Outcome of a weighted fit.
+
+    Attributes
+    ----------
+    fit : Refinement
+        With the weighted estimates; contrast, offset and residuals are those of all pixels there.
+    uncertainty : Uncertainty
+        Its `covariance_iid` is that of the plain fit.
+    noise : NoiseModel
+    blocks : int
+        Block means of all angles.
+    """
+
+    fit: Refinement
+    uncertainty: Uncertainty
+    noise: NoiseModel
+    blocks: int
+
+
+def weigh(
+    reduced: ReducedPasses,
+    passes: DataPasses,
+    problem: Problem,
+    plain: Refinement,
+    uncertainty: Uncertainty,
+    noise: NoiseModel | None,
+) -> Weighted | str:
+    """Weighted fit from the optimum of ordinary least squares, or the reason why that stands.
+
+    Parameters
+    ----------
+    reduced : ReducedPasses
+        Block means of the data.
+    passes : DataPasses
+        The data; one pass tells what the weighted estimates leave of them.
+    problem : Problem
+    plain : Refinement
+        Ordinary least squares.
+    uncertainty : Uncertainty
+        Of the same.
+    noise : NoiseModel or None
+        What the residuals near there say about the noise.
+    """
+    if plain.status != "converged" or plain.robust:
+        return NOT_CONVERGED
+    if noise is None:
+        return NO_NOISE
+    if not noise.at_noise_level:
+        return UNLIKE.format(excess=noise.excess.largest)
+    if not noise.sees_speckles:
+        return NO_SPECKLES
+    series, free = reduced.series, problem.free
+    coordinates = make_coordinates(problem, series.time, series.q)
+    try:
+        likely = most_likely(reduced, coordinates, coordinates.encode(plain.values), steps=STEPS, least_rise=LEAST_RISE)
+    except (FitError, np.linalg.LinAlgError):
+        return NO_NOISE
+    if not likely.noise.at_noise_level:
+        return UNLIKE.format(excess=likely.noise.excess.largest)
+    values = coordinates.decode(likely.position)
+    if _strayed(plain, values, uncertainty.stderr):
+        return ASTRAY
+    gathered = gather(reduced, values, free)
+    _, _, information = weighted_sums(gathered, likely.noise, np.eye(len(free)))
+    unit = natural_units(values, series)[list(free)]
+    covariance = inverse_without_null(information, unit)
+    result = project(passes(values, ()))
+    lower, upper = problem.bounds()
+    fit = replace(
+        plain,
+        values=values,
+        at_bound=bound_flags(values[list(free)], lower, upper),
+        chi_squared=float(problem.sigma**-2.0 @ result.sum_squares),
+        angles=angle_fits(series, problem, result),
+        passes=plain.passes + 1,
+    )
+    return Weighted(
+        fit=fit,
+        uncertainty=Uncertainty(
+            kind="speckle",
+            reason=AS_PREDICTED,
+            covariance=covariance,
+            covariance_iid=uncertainty.covariance_iid,
+            identifiability=identify(information, covariance, values, free, series),
+            cautions=cautions(values, free, series),
+        ),
+        noise=likely.noise,
+        blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
+    )
+
+
+def _strayed(plain: Refinement, values: Array, errors: Array) -> bool:
+    """Whether weighted estimates (14,) are further from plain ones than errors (p,) of these explain."""
+    rows = [NAMES.index(name) for name in plain.free]
+    return bool(np.any(np.abs(values - plain.values)[rows] > FAR * errors))
