@@ -109,7 +109,7 @@ def draw(rows: Mapping[tuple[str, str], Sequence[dict[str, Any] | None]], path: 
         axes.axhline(QualityLevels().significance, color="0.4", lw=0.8)
         axes.axvline(1.0, color="0.8", lw=0.8, zorder=0)
         axes.set_yscale("log")
-        axes.set_xscale("log")
+        axes.set_xlim(left=0.0)
         axes.set_title(setting, loc="left", fontsize=10)
         axes.set_xlabel("mean square residual over expected")
     panels[0].set_ylabel("probability that noise alone looks as bad")
