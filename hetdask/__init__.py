@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from hetdask.data.store import Store
     from hetdask.errors import ClusterError, ConfigError, DataError, FitError, HetdaskError
     from hetdask.model import PARAMETERS, correlation, dynamics, simulate_gaussian, simulate_speckle
+    from hetdask.original import (
+        ClassicalOptimizer,
+        HeterodyneAnalysisCore,
+        RobustHeterodyneOptimizer,
+        load_xpcs_data,
+    )
     from hetdask.passes.chi_squared import chi_squared
     from hetdask.profiling import adaptive_stable_benchmark, performance_monitor, stable_benchmark
     from hetdask.results import Result
@@ -28,12 +34,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PARAMETERS",
+    "ClassicalOptimizer",
     "ClusterError",
     "ConfigError",
     "DataError",
     "FitError",
     "HetdaskError",
+    "HeterodyneAnalysisCore",
     "Result",
+    "RobustHeterodyneOptimizer",
     "Settings",
     "Store",
     "adaptive_stable_benchmark",
@@ -44,6 +53,7 @@ __all__ = [
     "ingest",
     "inspect",
     "load_settings",
+    "load_xpcs_data",
     "performance_monitor",
     "simulate_gaussian",
     "simulate_speckle",
@@ -59,6 +69,12 @@ _HOMES = {
     "hetdask.data.store": ("Store",),
     "hetdask.errors": ("ClusterError", "ConfigError", "DataError", "FitError", "HetdaskError"),
     "hetdask.model": ("PARAMETERS", "correlation", "dynamics", "simulate_gaussian", "simulate_speckle"),
+    "hetdask.original": (
+        "ClassicalOptimizer",
+        "HeterodyneAnalysisCore",
+        "RobustHeterodyneOptimizer",
+        "load_xpcs_data",
+    ),
     "hetdask.passes.chi_squared": ("chi_squared",),
     "hetdask.profiling": ("adaptive_stable_benchmark", "performance_monitor", "stable_benchmark"),
     "hetdask.results": ("Result",),

@@ -16,7 +16,18 @@ from hetdask.model.parameters import NAMES
 from hetdask_cluster.memory import parse_memory
 
 MARKS: Final = frozenset(
-    {"analyzer_parameters", "experimental_data", "initial_parameters", "parameter_space", "optimization_config"}
+    {
+        "analyzer_parameters",
+        "experimental_data",
+        "initial_parameters",
+        "parameter_space",
+        "optimization_config",
+        "performance_settings",
+        "advanced_settings",
+        "output_settings",
+        "validation_rules",
+        "workflow_integration",
+    }
 )
 """Sections that no native configuration has."""
 

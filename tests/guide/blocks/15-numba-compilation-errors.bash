@@ -1,0 +1,1 @@
+python --version  # Should be 3.12+
