@@ -1,0 +1,257 @@
+"""What weights with the covariance of speckle noise gain, over simulated experiments.
+
+    python benchmarks/weighted.py --figure docs/weights.png
+
+Every experiment is an average over simulated speckles, with Poisson counts in half of the settings, fitted from the
+truth by `hetdask.fit` with ``weights: speckle``; the plain estimates come with its result. Compared are the
+root-mean-square errors of both, for parameters that both fits identify in most experiments, and how often the weighted
+intervals hold the truth. Where plain weights stood, the plain estimate counts for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from common import Ratio, console, machine, parse_arguments, show, show_ratios, significant, versions, write_result
+from rich.progress import Progress
+
+import hetdask
+from hetdask.data.writers import write_store
+from hetdask.model import simulate_speckle
+from hetdask_cluster.local import open_runner
+from hetdask_cluster.runner import Runner
+
+Q: Final = 0.0054
+PHI: Final = (0.0, 22.5, 45.0, 67.5, 90.0)
+FRAMES: Final = 300
+DT: Final = 0.2
+SPECKLES: Final = 3000
+PHOTONS: Final = 0.5
+"""Mean count per pixel and frame where photons are counted."""
+
+OFTEN: Final = 0.5
+"""Parameters are compared where both fits identify them in at least this share of the experiments."""
+
+GOALS: Final = {"slow": 0.5, "fast": 0.7}
+NEVER_WORSE: Final = 1.05
+COVERAGE: Final = {"68": (0.60, 0.76), "95": (0.90, 0.98)}
+
+COMMON: Final = {
+    "alpha_ref": -0.1, "alpha_sample": 0.1, "v0": 60.0, "beta": 0.15, "f0": 0.3, "f1": -0.03, "f3": 0.2, "phi0": -3.0,
+}  # fmt: skip
+TRUTHS: Final = {
+    "slow": COMMON | {"D0_ref": 1000.0, "D0_sample": 8000.0},
+    "fast": COMMON | {"D0_ref": 4000.0, "D0_sample": 20_000.0},
+}
+FIXED: Final = ("D_offset_ref", "D_offset_sample", "v_offset")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One kind of experiment: the speed of the reference, modes (contrast 1/modes), and whether photons are counted."""
+
+    speed: str
+    modes: int
+    counted: bool
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        photons = f", {PHOTONS:g} photons" if self.counted else ""
+        return f"{self.speed} reference, contrast {1.0 / self.modes:.2g}{photons}"
+
+
+SETTINGS: Final = [Setting(speed, modes, counted) for counted in (False, True) for speed in TRUTHS for modes in (10, 3)]
+
+
+def experiment(seed: int, index: int) -> dict[str, Any]:
+    """Task: simulate and fit one experiment of a setting."""
+    setting = SETTINGS[index]
+    truth = TRUTHS[setting.speed]
+    maps = simulate_speckle(
+        truth,
+        DT * np.arange(FRAMES),
+        PHI,
+        Q,
+        speckles=SPECKLES,
+        modes=setting.modes,
+        photons=PHOTONS if setting.counted else None,
+        rng=np.random.default_rng([seed, index]),
+    )
+    parameters = {key: {"value": value} for key, value in truth.items()}
+    parameters |= {key: {"value": 0.0, "fixed": True} for key in FIXED}
+    with tempfile.TemporaryDirectory() as folder:
+        store = write_store(Path(folder) / "data.zarr", maps, phi=PHI, q=Q, dt=DT)
+        options = {"seed": seed, "weights": "speckle", "remember": False}
+        result = hetdask.fit(store, {"parameters": parameters, "fit": options})
+    assert result.weighting is not None
+    rows = {}
+    for key in truth:
+        found = result.parameters[key]
+        plain = result.weighting.plain.get(key)
+        values = (found.value, found.stderr) if plain is None else (plain.value, plain.stderr)
+        rows[key] = [found.value, found.stderr, *values]
+    return {"status": result.status, "used": result.weighting.used, "blocks": result.weighting.blocks, "rows": rows}
+
+
+def outcomes(index: int, seeds: Sequence[int], runner: Runner, path: Path | None, progress: Progress) -> list[Any]:
+    """Outcomes of some experiments of a setting: those that `path` keeps, and others, which it then keeps too."""
+    name = SETTINGS[index].name
+    kept = path.read_text().splitlines() if path is not None and path.exists() else []
+    known = {case["seed"]: case for case in map(json.loads, kept) if case["setting"] == name}
+    missing = [seed for seed in seeds if seed not in known]
+    bar = progress.add_task(name, total=len(seeds), completed=len(seeds) - len(missing))
+
+    def keep(place: int, found: dict[str, Any]) -> None:
+        known[missing[place]] = found
+        if path is not None:
+            with path.open("a") as file:
+                file.write(json.dumps({"setting": name, "seed": missing[place], **found}) + "\n")
+        progress.advance(bar)
+
+    runner.map(experiment, missing, index, on_done=keep)
+    return [known[seed] for seed in seeds]
+
+
+def compare(setting: Setting, cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Errors of both estimates and coverage of the weighted ones, for each parameter that both identify."""
+    table = {}
+    for name, truth in TRUTHS[setting.speed].items():
+        rows = np.array([case["rows"][name] for case in cases], dtype=np.float64)  # None becomes NaN
+        known = np.isfinite(rows[:, 1]) & np.isfinite(rows[:, 3])
+        if known.mean() < OFTEN:
+            continue
+        weighted, plain = rows[known, 0] - truth, rows[known, 2] - truth
+        pull = np.abs(weighted / rows[known, 1])
+        table[name] = {
+            "truth": truth,
+            "identified": float(known.mean()),
+            "weighted": float(np.sqrt(np.mean(weighted**2))),
+            "plain": float(np.sqrt(np.mean(plain**2))),
+            "ratio": float(np.sqrt(np.mean(weighted**2) / np.mean(plain**2))),
+            "predicted": float(np.sqrt(np.mean(rows[known, 1] ** 2)) / np.sqrt(np.mean(weighted**2))),
+            "68": float(np.mean(pull < 1.0)),
+            "95": float(np.mean(pull < 1.96)),
+        }
+    return table
+
+
+def mean_ratio(table: dict[str, dict[str, float]]) -> float:
+    """Geometric mean of the ratios of the errors."""
+    return float(np.exp(np.mean([np.log(row["ratio"]) for row in table.values()])))
+
+
+def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """Ratios of the errors in a row of points for each setting."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    names = list(TRUTHS["slow"])
+    for k, (setting, table) in enumerate(tables.items()):
+        place = [names.index(name) + 0.09 * (k - 0.5 * len(tables)) for name in table]
+        marker, colour = ("s" if "photons" in setting else "o"), f"C{k % 4}"
+        axes.plot(
+            place, [row["ratio"] for row in table.values()], marker, color=colour, ms=5, mfc="none", label=setting
+        )
+    axes.axhline(1.0, color="0.4", lw=0.8)
+    axes.set_ylim(bottom=0.0)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_ylabel("rms error, weighted over plain")
+    axes.legend(fontsize=8, frameon=False, ncols=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    console.print(f"drawn to {path}")
+
+
+def ratios_of(tables: dict[str, dict[str, dict[str, float]]]) -> dict[str, Ratio]:
+    """What was to be reached, and was or was not."""
+    ratios = {}
+    for setting in SETTINGS:
+        goal = None if setting.counted else GOALS[setting.speed]
+        ratios[f"{setting.name}: rms error"] = Ratio(mean_ratio(tables[setting.name]), "plain", goal, at_least=False)
+    rows = [row for table in tables.values() for row in table.values()]
+    worst = max(row["ratio"] for row in rows)
+    ratios["any parameter, worst"] = Ratio(worst, "plain", NEVER_WORSE, at_least=False)
+    for level, (low, high) in COVERAGE.items():
+        shares = [row[level] for row in rows]
+        ratios[f"{level} % intervals, lowest coverage"] = Ratio(min(shares), "all experiments", low)
+        ratios[f"{level} % intervals, highest coverage"] = Ratio(max(shares), "all experiments", high, at_least=False)
+    return ratios
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--experiments", type=int, default=100, help="of each setting")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
+    parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
+    parser.add_argument("--figure", type=Path, help="draw the ratios to this file")
+
+
+def main() -> None:
+    """Measure and record."""
+    options = parse_arguments(__doc__, arguments)
+    before = machine()
+    seeds = list(range(options.experiments))
+    tables, ends = {}, {}
+    where = open_runner("local", workers=options.workers) if options.workers else open_runner("inline")
+    with where as runner, Progress(console=console) as progress:
+        for index, setting in enumerate(SETTINGS):
+            cases = outcomes(index, seeds, runner, options.cases, progress)
+            tables[setting.name] = compare(setting, cases)
+            ends[setting.name] = {
+                "converged": sum(case["status"] == "converged" for case in cases),
+                "weighted": sum(case["used"] == "speckle" for case in cases),
+                "block means, most": max(case["blocks"] or 0 for case in cases),
+            }
+    for name, table in tables.items():
+        heads = ("", "identified", "rms plain", "rms weighted", "ratio", "predicted / rms", "68 (%)", "95 (%)")
+        lines = [
+            (
+                key,
+                f"{row['identified']:.0%}",
+                *(f"{row[x]:.3g}" for x in ("plain", "weighted", "ratio", "predicted")),
+                *(f"{row[x]:.0%}" for x in ("68", "95")),
+            )
+            for key, row in table.items()
+        ]
+        show(f"{name}: {ends[name]}", heads, lines)
+    ratios = ratios_of(tables)
+    show_ratios(ratios)
+    write_result(
+        options.results,
+        "weighted",
+        settings={
+            "experiments": options.experiments,
+            "frames": FRAMES,
+            "dt": DT,
+            "q": Q,
+            "phi": list(PHI),
+            "speckles": SPECKLES,
+            "truths": TRUTHS,
+        },
+        figures={
+            name: {
+                **ends[name],
+                "parameters": {key: {x: significant(y, 4) for x, y in row.items()} for key, row in table.items()},
+            }
+            for name, table in tables.items()
+        },
+        ratios=ratios,
+        versions=versions(),
+        machine=before,
+        notes=["Compared are parameters that both fits identify in at least half of the experiments."],
+    )
+    if options.figure is not None:
+        draw(tables, options.figure)
+
+
+if __name__ == "__main__":
+    main()
