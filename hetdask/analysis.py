@@ -366,7 +366,12 @@ def analyse(
 ) -> Result:
     """Fit a store on a runner, into a run folder from `prepare_run_folder`, without its report; else as `fit`."""
     progress = progress or Silent()
-    plan = FitPlan(store.tiling, runner.plan, refits=refit_task(settings, store.tiling, runner.plan))
+    plan = FitPlan(
+        store.tiling,
+        runner.plan,
+        refits=refit_task(settings, store.tiling, runner.plan),
+        limit=settings.compute.resident_limit,
+    )
     plan.require()
     stages = _Stages(progress)
     problem = problem_of(settings, store)
@@ -386,7 +391,8 @@ def analyse(
         data = _reduced_data(store, settings, reduced, runner)
         if data is not None and not any(map(looks_at_pixels, methods)):
             resident_bytes = 0  # one pass, to compare
-        passes = Passes(store, runner, resident_bytes=plan.resident_bytes if resident_bytes is None else resident_bytes)
+        resident_bytes = plan.resident_bytes if resident_bytes is None else resident_bytes
+        passes = Passes(store, runner, resident_bytes=resident_bytes, numba=settings.compute.numba)
     with stages("refine"):
         tried = fit_store(
             passes,

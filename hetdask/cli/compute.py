@@ -67,10 +67,10 @@ def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     from hetdask.data.tiling import Tiling, choose_shard_bytes
     from hetdask.passes.plan import FitPlan
 
-    data = settings.data
+    data, limit = settings.data, settings.compute.resident_limit
     if data.source is None:
         tiling = Store.open(store_of(data)).tiling
-        return FitPlan(tiling, memory, refits=refit_task(settings, tiling, memory))
+        return FitPlan(tiling, memory, refits=refit_task(settings, tiling, memory), limit=limit)
     with warnings.catch_warnings():
         # What there is to warn of is said when the file is read.
         warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     count, frames = len(selection.entries), selection.n_frames
     size = choose_shard_bytes(count, frames, None if memory is None else memory.task_room)
     tiling = Tiling.plan(count, frames, shard_bytes=size)
-    return FitPlan(tiling, memory, task_bytes(source, selection), refit_task(settings, tiling, memory))
+    return FitPlan(tiling, memory, task_bytes(source, selection), refit_task(settings, tiling, memory), limit)
 
 
 def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ a key acts when it does not. Names that begin with an underscore and descriptive
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,21 @@ METHODS: Final = {"Nelder-Mead": "nelder-mead", "Gurobi": "trust-region"}
 
 ROBUST: Final = ("wasserstein", "scenario", "ellipsoidal")
 """Robust methods of that package, in its order."""
+
+NUMBA: Final = "performance_settings.numba_optimization"
+
+ALWAYS: Final = (
+    "warmup_numba",
+    "cache_numba",
+    "stability_enhancements.enable_kernel_warmup",
+    "stability_enhancements.optimize_memory_layout",
+    "stability_enhancements.enable_nogil",
+    "stability_enhancements.environment_optimization.auto_configure",
+)
+"""Keys of `NUMBA` that ask for what is done anyway where they are true."""
+
+PERFORMANCE_MODE: Final = "HETERODYNE_PERFORMANCE_MODE"
+"""With the value 1, limits of threads and of data in memory in a configuration do not count; its memory limit does."""
 
 SUBSAMPLING: Final = "optimization_config.classical_optimization.subsampling"
 
@@ -112,10 +128,28 @@ WITHOUT_EFFECT: Final[dict[str, str]] = {
     "parameter_space.bounds.prior_sigma": "there are no priors; use min and max",
     "parameter_space.bounds.type": "there are no priors; use min and max",
     "parameter_space.bounds.unit": "units are those of the model (`hetdask config schema`)",
-    "performance_settings.caching": "use compute.memory_limit",
-    "performance_settings.memory_management": "use compute.memory_limit",
+    "performance_settings.caching": (
+        "use compute.resident_limit for what stays in memory; the store is what stays on disk"
+    ),
+    "performance_settings.memory_management.garbage_collection_frequency": (
+        "memory of arrays is given back as soon as they are no longer used"
+    ),
+    "performance_settings.memory_management": (
+        "peaks are always recorded (memory in result.json); use compute.memory_limit and compute.resident_limit"
+    ),
     "performance_settings.noise_model": "χ² uses the white noise of the maps; give fit.sigma to set it",
-    "performance_settings.numba_optimization": "kernels are always compiled, cached and serial; use compute.workers",
+    f"{NUMBA}.parallel_numba": "kernels are serial, and Dask runs them side by side; use compute.workers",
+    f"{NUMBA}.stability_enhancements.warmup_iterations": "one call of a kernel compiles it",
+    f"{NUMBA}.performance_monitoring": (
+        "times and memory of every run are recorded; use hetdask.stable_benchmark for benchmarks"
+    ),
+    f"{NUMBA}.stability_enhancements.environment_optimization.gc_optimization": (
+        "memory of arrays is given back as soon as they are no longer used"
+    ),
+    NUMBA: (
+        "kernels are compiled before workers start, cached, and free of the GIL in any case; thread variables that are "
+        "exported count"
+    ),
     "performance_settings.parallel_processing": "use compute.scheduler and compute.workers",
     "validation_rules": "data are always checked; `hetdask inspect` shows what was found",
     "workflow_integration": "use output.plots",
@@ -155,6 +189,10 @@ SOURCES: Final[dict[str, str]] = {
         for key in ("alpha", "beta")
     },
     "compute.workers": "analyzer_parameters.computational.num_threads",
+    "compute.resident_limit": (
+        "performance_settings.memory_management.low_memory_mode, or performance_settings.caching.cache_size_limit_mb"
+    ),
+    "compute.numba": f"{NUMBA}.enable_numba",
     "compute.memory_limit": f"{MEMORY_LIMIT_GB}, or optimization_config.robust_optimization.memory_limit",
     **{
         f"quality.{section}.{name}": f"validation_rules.fit_quality.{section}_chi_squared.{name}_threshold"
@@ -424,7 +462,27 @@ def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
 
 def _compute(reader: _Reader) -> dict[str, Any]:
     threads = reader.take("analyzer_parameters.computational.num_threads", "auto")
+    from hetdask_cluster.local import available_cores
+
+    most = reader.take(f"{NUMBA}.stability_enhancements.environment_optimization.max_threads")
     compute: dict[str, Any] = {} if threads == "auto" else {"workers": threads}
+    if threads == "auto" and isinstance(most, int) and 0 < most < available_cores():
+        compute["workers"] = most
+    numba = reader.take(f"{NUMBA}.enable_numba")
+    if numba is not None:
+        compute["numba"] = numba
+    for key in ALWAYS:
+        reader.skip(f"{NUMBA}.{key}", value=True)
+    management = "performance_settings.memory_management"
+    reader.skip(f"{management}.memory_monitoring", value=True)
+    cache = reader.take("performance_settings.caching.cache_size_limit_mb")
+    if reader.take(f"{management}.low_memory_mode"):
+        compute["resident_limit"] = 0
+    elif cache is not None:
+        compute["resident_limit"] = f"{cache}MB"
+    if _performance_mode():
+        compute.pop("workers", None)
+        compute.pop("resident_limit", None)
     fraction = reader.take("optimization_config.robust_optimization.memory_limit")
     size = reader.take(MEMORY_LIMIT_GB)
     if size is not None:
@@ -432,6 +490,14 @@ def _compute(reader: _Reader) -> dict[str, Any]:
     elif fraction is not None:
         compute["memory_limit"] = fraction
     return compute
+
+
+def _performance_mode() -> bool:
+    """Whether the environment asks for all cores, and for as many data in memory as the budget allows."""
+    value = os.environ.get(PERFORMANCE_MODE, "")
+    if value not in {"", "0", "1"}:
+        raise ConfigError(f"{PERFORMANCE_MODE}: found {value!r}, expected 1 or 0: export {PERFORMANCE_MODE}=1")
+    return value == "1"
 
 
 def _uncapped(settings: dict[str, Any]) -> list[str]:

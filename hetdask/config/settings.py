@@ -54,6 +54,18 @@ def _names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
+def _bytes(value: Any) -> Any:
+    """Accept "500MiB" for its bytes."""
+    if not isinstance(value, str):
+        return value
+    from dask.utils import parse_bytes
+
+    try:
+        return parse_bytes(value)
+    except ValueError as error:
+        raise ConfigError(f"found {value!r}, expected a size, for example 500MiB") from error
+
+
 type Start = Literal["given", "search", "learned"]
 
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
@@ -295,6 +307,17 @@ class ComputeSettings(Section):
         0.9,
         description="budget of the whole run: a fraction of the machine, or a size",
         examples=[0.9, "8GiB"],
+    )
+    resident_limit: Annotated[int, BeforeValidator(_bytes), Field(ge=0)] | None = Field(
+        None,
+        description="size of the data that workers keep in memory between passes, at most; 0: none, all are read in "
+        "every pass; null: what the budget allows",
+        examples=["500MiB"],
+    )
+    numba: bool = Field(
+        True,
+        description="false: the passes of least-squares fits in plain NumPy, with the same answers: a check, and slow",
+        examples=[False],
     )
     dashboard: str | None = Field(
         ":0",

@@ -34,12 +34,15 @@ class FitPlan:
         Bytes that reading one map of a source takes; 0 where the store is there.
     refits : int
         Bytes that a task of the bootstrap or of profiles allocates; 0 where none is asked for.
+    limit : int or None
+        Bytes of shards that may stay in memory at most, whatever the memory plan allows; None sets no limit.
     """
 
     tiling: Tiling
     memory: MemoryPlan | None
     reading: int = 0
     refits: int = 0
+    limit: int | None = None
 
     def shards(self) -> list[ShardSpec]:
         """All shards, without the folder that holds them."""
@@ -63,7 +66,8 @@ class FitPlan:
     @property
     def resident_bytes(self) -> int | None:
         """Bytes of shards that may stay on the workers; None for no limit."""
-        return None if self.memory is None else self.memory.resident(self.task)
+        limits = [self.limit, None if self.memory is None else self.memory.resident(self.task)]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def resident(self) -> int:
@@ -81,7 +85,8 @@ class FitPlan:
         """Expected peak of a worker, bytes."""
         if self.memory is None:
             return None
-        fitting = self.memory.projected_worker(self.held, self.task)
+        held = self.held if self.limit is None else min(self.held, self.limit)
+        fitting = self.memory.projected_worker(held, self.task)
         return max(fitting, self.memory.reader_base + self.reading) if self.reading else fitting
 
     @property

@@ -17,6 +17,7 @@ from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
 from hetdask.passes.plan import held_bytes
+from hetdask.passes.reference import evaluate_reference
 from hetdask.passes.residuals import ResidualSums, evaluate_residuals, merge_residuals
 from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
 from hetdask.passes.shard import Shard, evaluate_shard
@@ -46,6 +47,16 @@ class PassRequest:
     def evaluate(self, shard: Shard) -> dict[int, Any]:
         """Sums over a shard, by angle."""
         return evaluate_shard(shard, np.array(self.vector), self.free)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRequest(PassRequest):
+    """The same sums in plain NumPy."""
+
+    @override
+    def evaluate(self, shard: Shard) -> dict[int, Any]:
+        """Sums over a shard, by angle."""
+        return evaluate_reference(shard, np.array(self.vector), self.free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,8 @@ class Passes:
     resident_bytes : int, optional
         Shards are kept on the workers up to this size in all; the rest is read from disk in every pass.
         None keeps all.
+    numba : bool
+        False sums in plain NumPy what a call asks for: slow, for comparison. The other methods have kernels only.
 
     Attributes
     ----------
@@ -153,13 +166,14 @@ class Passes:
         Rate of the last pass.
     """
 
-    def __init__(self, store: Store, runner: Runner, *, resident_bytes: int | None = None) -> None:
+    def __init__(self, store: Store, runner: Runner, *, resident_bytes: int | None = None, numba: bool = True) -> None:
         self.store = store
         self.series = series_of(store)
         self.n_points = int(store.n_points)
         self.count = 0
         self.pixels_per_second = 0.0
         self._runner = runner
+        self._request = PassRequest if numba else ReferenceRequest
         self._sources: list[Any] = []
         free = np.inf if resident_bytes is None else float(resident_bytes)
         for spec in store.shards():
@@ -179,7 +193,7 @@ class Passes:
             If the pixels that were summed are not those of the store.
         """
         with self._pass(vector) as values:
-            parts = self._map(PassRequest(values, free))
+            parts = self._map(self._request(values, free))
             sums = merge(self.series.n_phi, len(free), parts)
             self._check(sums.gram)
         return sums

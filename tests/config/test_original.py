@@ -232,7 +232,7 @@ def test_limits_of_quality_are_taken_over_and_must_grow() -> None:
 
 def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead() -> None:
     content = original(
-        performance_settings={"numba_optimization": {"parallel_numba": True, "cache_numba": True}},
+        performance_settings={"parallel_processing": {"chunk_size": "auto", "backend": "threading"}},
         optimization_config={"classical_optimization": {"selection_strategy": "consensus"}, "angle_filterin": {"a": 1}},
         _comment="nothing",
     )
@@ -240,10 +240,42 @@ def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead()
         load_settings(content)
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert text.count("performance_settings.numba_optimization:") == 1
+    assert text.count("performance_settings.parallel_processing:") == 1
     assert "classical_optimization.selection_strategy: of several" in text
     assert "optimization_config.angle_filterin.a: unknown" in text
     assert "comment" not in text
+
+
+def performance(**keys: Any) -> dict[str, Any]:
+    return original(performance_settings=keys)
+
+
+def test_limits_of_threads_and_of_data_in_memory_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"environment_optimization": {"auto_configure": True, "max_threads": 4}}
+    numba = {"enable_numba": True, "cache_numba": True, "stability_enhancements": environment}
+    content = performance(numba_optimization=numba, caching={"cache_size_limit_mb": 500})
+    monkeypatch.setattr("hetdask_cluster.local.available_cores", lambda: 8)
+    compute = load(content).compute
+    assert (compute.workers, compute.resident_limit, compute.numba) == (4, 500_000_000, True)
+    # More threads than cores limit nothing.
+    monkeypatch.setattr("hetdask_cluster.local.available_cores", lambda: 2)
+    assert load(content).compute.workers is None
+    low = {"low_memory_mode": True, "memory_monitoring": True}
+    assert load(performance(memory_management=low, caching={"cache_size_limit_mb": 500})).compute.resident_limit == 0
+    assert load(performance(numba_optimization={"enable_numba": False})).compute.numba is False
+
+
+def test_performance_mode_lifts_limits_of_threads_and_of_data_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = performance(memory_management={"low_memory_mode": True})
+    content["analyzer_parameters"]["computational"] = {"num_threads": 1, "memory_limit_gb": 0.5}
+    limited = load(content).compute
+    assert (limited.workers, limited.resident_limit) == (1, 0)
+    monkeypatch.setenv("HETERODYNE_PERFORMANCE_MODE", "1")
+    lifted = load(content).compute
+    assert (lifted.workers, lifted.resident_limit, lifted.memory_limit) == (None, None, "0.5GiB")
+    monkeypatch.setenv("HETERODYNE_PERFORMANCE_MODE", "yes")
+    with pytest.raises(ConfigError, match="found 'yes', expected 1 or 0"):
+        load(content)
 
 
 def test_each_key_is_either_read_or_explained() -> None:

@@ -27,7 +27,9 @@ import hetdask
 from hetdask.config import ConfigWarning
 from hetdask.data.writers import write_store
 from hetdask.model import simulate_gaussian
+from hetdask.passes.plan import FitPlan
 from hetdask.results import Result
+from hetdask_cluster.local import available_cores
 
 HERE = Path(__file__).parent
 SPEC = spec_from_file_location("guide_blocks", HERE / "blocks.py")
@@ -186,6 +188,10 @@ def all_methods_run(_: str, folder: Path) -> None:
     result = fitted(folder)
     assert result.method == "all"
     assert {"trust-region", "nelder-mead", "wasserstein", "scenario", "ellipsoidal"} <= {*result.methods}
+    cluster = result.provenance["cluster"]
+    assert isinstance(cluster, dict)
+    # Whatever the configuration says: one.
+    assert cluster["workers"] == available_cores()
 
 
 def fitted(folder: Path) -> Result:
@@ -217,14 +223,47 @@ def core_with(name: str, content: dict[str, Any], **data: Any) -> hetdask.Hetero
     return hetdask.HeterodyneAnalysisCore(content, json.loads(BLOCKS[name].text))
 
 
-def numba_settings_are_told(name: str, content: dict[str, Any]) -> None:
-    with pytest.warns(ConfigWarning, match="numba_optimization: kernels are always compiled, cached and serial"):
-        core_with(name, content)
+def told_by(name: str, content: dict[str, Any]) -> tuple[hetdask.HeterodyneAnalysisCore, list[str]]:
+    """The core, and the keys that its one warning names."""
+    with pytest.warns(ConfigWarning) as told:
+        core = core_with(name, content)
+    return core, re.findall(r"^  ([\w.]+):", str(told[0].message), re.MULTILINE)
 
 
-def memory_settings_are_told(name: str, content: dict[str, Any]) -> None:
-    with pytest.warns(ConfigWarning, match="use compute.memory_limit"):
-        core_with(name, content)
+def threads_are_limited(name: str, content: dict[str, Any]) -> None:
+    content["analyzer_parameters"]["computational"]["num_threads"] = "auto"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hetdask_cluster.local.available_cores", lambda: 16)
+        core, told = told_by(name, content)
+        assert core.settings.compute.workers == 4
+    assert core.settings.compute.numba
+    numba = "performance_settings.numba_optimization"
+    assert told == [f"{numba}.parallel_numba", f"{numba}.stability_enhancements.warmup_iterations"]
+
+
+def nothing_stays_in_memory(name: str, content: dict[str, Any]) -> None:
+    core, told = told_by(name, content)
+    assert core.settings.compute.resident_limit == 0
+    assert FitPlan(core.open_store().tiling, None, limit=0).resident == 0
+    assert told == ["performance_settings.memory_management.garbage_collection_frequency"]
+    parameters, results = hetdask.ClassicalOptimizer(core).run_classical_optimization_optimized()
+    assert results.success
+    np.testing.assert_allclose(parameters, plain_fit(content), rtol=1e-7)
+
+
+def passes_are_numpy_with_the_same_answer(name: str, content: dict[str, Any]) -> None:
+    core = core_with(name, content)
+    expected = plain_fit(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("hetdask.passes.run.evaluate_shard")
+        parameters, results = hetdask.ClassicalOptimizer(core).run_classical_optimization_optimized()
+    assert results.success
+    np.testing.assert_allclose(parameters, expected, rtol=1e-6)
+
+
+def plain_fit(content: dict[str, Any]) -> np.ndarray:
+    core = hetdask.HeterodyneAnalysisCore(content)
+    return hetdask.ClassicalOptimizer(core).run_classical_optimization_optimized()[0]
 
 
 def fits_of_many_points_are_reduced(name: str, content: dict[str, Any]) -> None:
@@ -273,13 +312,13 @@ def only_these_angles_are_fitted(name: str, content: dict[str, Any]) -> None:
 
 
 SETTINGS: dict[str, Callable[[str, dict[str, Any]], None]] = {
-    "04-configuration-control": numba_settings_are_told,
+    "04-configuration-control": threads_are_limited,
     "05-memory-optimization-strategies": fits_of_many_points_are_reduced,
-    "07-memory-optimization-strategies": memory_settings_are_told,
+    "07-memory-optimization-strategies": nothing_stays_in_memory,
     "12-slow-optimization": fits_of_many_points_are_reduced,
     "13-slow-optimization": only_these_move,
     "14-slow-optimization": only_these_angles_are_fitted,
-    "17-numba-compilation-errors": numba_settings_are_told,
+    "17-numba-compilation-errors": passes_are_numpy_with_the_same_answer,
 }
 
 TABLES: list[tuple[dict[str, Any], str]] = [(PYTHON, "python"), (SHELL, "bash"), (SETTINGS, "json")]

@@ -40,6 +40,18 @@ def store(maps: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return write_store(tmp_path_factory.mktemp("passes") / "whole.zarr", maps, phi=PHI, q=Q, dt=DT)
 
 
+@pytest.mark.parametrize("free", [FREE, ()])
+def test_sums_in_plain_numpy_are_those_of_the_kernels(
+    store: Store, inline_runner: Runner, free: tuple[int, ...]
+) -> None:
+    vector = as_vector(FLOW)
+    kernels, plain = (Passes(store, inline_runner, numba=numba)(vector, free).gram for numba in (True, False))
+    scale = np.sqrt(np.einsum("mkk->mk", plain))
+    np.testing.assert_allclose(kernels, plain, rtol=1e-9, atol=1e-9 * float(scale.max()) ** 2)
+    relative = (kernels - plain) / (scale[:, :, None] * scale[:, None, :] + 1e-300)
+    assert np.abs(relative).max() < 1e-7
+
+
 def test_chi_squared_is_that_of_ordinary_least_squares(maps: np.ndarray, store: Store) -> None:
     found = chi_squared(store, FLOW)
     g = correlation(FLOW, DT * np.arange(150), PHI, Q)
