@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import numpy as np
@@ -57,8 +57,10 @@ from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.build import learned_summary, search_summary
+from hetdask.results.dashboard.serve import attach
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
 from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profiles, profiles_result
+from hetdask.results.live import LiveRun, Progress
 from hetdask.results.result import Memory, RunFacts
 from hetdask.results.weighting import weighting_result
 from hetdask_cluster.local import open_runner
@@ -81,23 +83,6 @@ IN_PROCESS_BYTES: Final = 64 * 2**20
 """Pixels of a fit that is not worth a cluster of its own."""
 
 
-class Progress(Protocol):
-    """What a long analysis tells while it runs."""
-
-    def stage(self, name: str) -> None:
-        """A stage begins.
-
-        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "weigh", "residuals", "bootstrap",
-        "profile", "results" and "report".
-        """
-
-    def advance(self, done: int, total: int, text: str) -> None:
-        """So many steps of the stage are done."""
-
-    def evaluation(self, entry: HistoryEntry) -> None:
-        """The fit has evaluated the model once more."""
-
-
 class Silent:
     """Progress that nobody watches."""
 
@@ -108,6 +93,9 @@ class Silent:
         """Say nothing."""
 
     def evaluation(self, entry: HistoryEntry) -> None:
+        """Say nothing."""
+
+    def memory(self, used: int, limit: int | None) -> None:
         """Say nothing."""
 
 
@@ -332,6 +320,8 @@ def fit(
         store = Store.open(store)
     run = None if folder is None else prepare_run_folder(folder, overwrite=overwrite, resume=resume)
     with _runner(client, store, settings) as runner:
+        if run is not None:
+            attach(runner, run)
         result = analyse(
             store,
             settings,
@@ -365,7 +355,6 @@ def analyse(
     timings: Mapping[str, float] | None = None,
 ) -> Result:
     """Fit a store on a runner, into a run folder from `prepare_run_folder`, without its report; else as `fit`."""
-    progress = progress or Silent()
     plan = FitPlan(
         store.tiling,
         runner.plan,
@@ -373,11 +362,27 @@ def analyse(
         limit=settings.compute.resident_limit,
     )
     plan.require()
+    with LiveRun(folder, progress or Silent(), runner, plan) as live:
+        return _analyse(store, settings, runner, plan, live, folder, resume, resident_bytes, timings or {})
+
+
+def _analyse(
+    store: Store,
+    settings: Settings,
+    runner: Runner,
+    plan: FitPlan,
+    progress: LiveRun,
+    folder: Path | None,
+    resume: bool,
+    resident_bytes: int | None,
+    timings: Mapping[str, float],
+) -> Result:
     stages = _Stages(progress)
     problem = problem_of(settings, store)
     found = prediction = None
     with stages("reduce"):
         reduced = reduced_passes(store, runner)
+        progress.show(reduced)
     if settings.start() == "learned":
         with stages("learn"):
             prediction = _predict(reduced, problem, runner, progress)
@@ -436,7 +441,7 @@ def analyse(
         facts["deviations"] = deviations_of(passes, best)
     if settings.fit.refits:
         _refit(store, passes, data, problem, best, facts, settings, runner, stages)
-    seconds = {**(timings or {}), **stages.seconds}
+    seconds = {**timings, **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
     facts["memory"] = _memory(runner, plan)
@@ -446,6 +451,7 @@ def analyse(
     else:
         with stages("results"):
             result = write_run(folder, best, store, config=settings.resolved(), report=False, runner=runner, **facts)
+    progress.end(result.status, best.values)
     if result.status == "converged" and settings.fit.remember:
         _remember(best, store, reduced)
     return result

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import psutil
 from distributed.protocol.pickle import dumps, loads
 
-from hetdask.errors import ClusterError, HetdaskError
+from hetdask.errors import ClusterError, ConfigError, HetdaskError
 from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory, plan_cluster
 from hetdask_cluster.threads import measured_threads
 
@@ -75,6 +77,15 @@ class Runner(Protocol):
 
     def peak_worker(self) -> int:
         """Largest resident size that one of the workers had so far, bytes."""
+
+    def worker_memory(self) -> list[int]:
+        """Resident size that each worker has now, bytes."""
+
+    def on_scheduler(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run ``function(scheduler, *args)`` in the process of the scheduler, if there is one."""
+
+    def performance_report(self, path: Path) -> AbstractContextManager[None]:
+        """Dask's report of what the workers did while a ``with`` block ran."""
 
     def describe(self) -> dict[str, Any]:
         """Where tasks run, and with how many threads, for the record."""
@@ -138,6 +149,22 @@ class InlineRunner:
     def peak_worker(self) -> int:
         """Largest resident size of this process so far, bytes."""
         return peak_memory()
+
+    def worker_memory(self) -> list[int]:
+        """Resident size of this process."""
+        return [int(psutil.Process().memory_info().rss)]
+
+    def on_scheduler(self, function: Callable[..., Any], *args: Any) -> None:
+        """Nothing: there is no scheduler."""
+
+    def performance_report(self, path: Path) -> AbstractContextManager[None]:
+        """Refused: there are no workers that it could tell of.
+
+        Raises
+        ------
+        ConfigError
+        """
+        raise ConfigError(f"a performance report ({path}) needs workers: use --scheduler local, or leave it out")
 
     def describe(self) -> dict[str, Any]:
         """No workers: this process, and the threads of its libraries."""
@@ -216,6 +243,23 @@ class DaskRunner:
     def peak_worker(self) -> int:
         """Largest resident size that one of the workers had so far, bytes."""
         return max(self._ask(peak_memory).values(), default=0)
+
+    def worker_memory(self) -> list[int]:
+        """Resident size that each worker has now, as the scheduler last heard, bytes."""
+        return [int(worker["metrics"].get("memory", 0)) for worker in _workers(self.client)]
+
+    def on_scheduler(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run ``function(scheduler, *args)`` in the process of the scheduler."""
+        with _connected():
+            self.client.run_on_scheduler(_with_scheduler, function, *args)
+
+    @contextmanager
+    def performance_report(self, path: Path) -> Iterator[None]:
+        """Dask's report of what the workers did while a ``with`` block ran, as one page of HTML."""
+        from distributed import performance_report
+
+        with self.client.as_current(), performance_report(filename=str(path)):
+            yield
 
     def describe(self) -> dict[str, Any]:
         """Workers and their threads; those of the libraries as the workers measure them."""
@@ -296,6 +340,11 @@ class DaskRunner:
 def _travel(value: Any) -> Any:
     """What arrives when `value` is sent to a worker."""
     return loads(dumps(value))
+
+
+def _with_scheduler(function: Callable[..., Any], *args: Any, dask_scheduler: Any = None) -> None:
+    """What runs on the scheduler, which passes itself under this name."""
+    function(dask_scheduler, *args)
 
 
 def _run(function: Callable[..., Any], *args: Any) -> Any:

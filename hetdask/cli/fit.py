@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +36,16 @@ def command(config: str, **options: Any) -> int:
     return fit(config, **options) if request is None else plot_data(config, request, options)
 
 
-def fit(config: str, *, dry_run: bool, resume: bool, overwrite: bool, quiet: bool, **options: Any) -> int:
+def fit(
+    config: str,
+    *,
+    dry_run: bool,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    performance_report: Path | None,
+    **options: Any,
+) -> int:
     """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
     settings = settings_of(config, **options)
     if dry_run:
@@ -43,7 +53,7 @@ def fit(config: str, *, dry_run: bool, resume: bool, overwrite: bool, quiet: boo
 
         show_plan(settings)
         return 0
-    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet)
+    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet, performance=performance_report)
 
     from hetdask.results.summary import print_summary, summary
 
@@ -89,7 +99,14 @@ def settings_of(
     return load_settings(config, overrides)
 
 
-def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Result:
+def run_settings(
+    settings: Settings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    performance: Path | None = None,
+) -> Result:
     """Ingest, fit and write the run folder.
 
     Parameters
@@ -101,6 +118,8 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
         Replace an earlier run.
     quiet : bool
         Show no progress.
+    performance : Path, optional
+        Where to write Dask's report of what the workers did.
 
     Raises
     ------
@@ -111,15 +130,21 @@ def run_settings(settings: Settings, *, resume: bool = False, overwrite: bool = 
     from hetdask.cli.compute import open_compute, plan_settings
     from hetdask.cli.log import run_log
     from hetdask.cli.progress import show_progress
+    from hetdask.results.dashboard.serve import attach
     from hetdask.results.files import prepare_run_folder
 
     plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
     with run_log(folder) as log, show_progress(quiet=quiet) as progress:
         try:
-            with open_compute(settings.compute) as runner:
+            with ExitStack() as stack:
+                runner = stack.enter_context(open_compute(settings.compute))
                 for line in describe_runner(runner):
                     progress.say(line)
+                if (page := attach(runner, folder)) is not None:
+                    progress.say(f"this run:  {page}")
+                if performance is not None:
+                    stack.enter_context(runner.performance_report(performance))
                 store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
                 result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
             # Workers are gone: what drawing takes comes after what they took.

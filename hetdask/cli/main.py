@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "submit": "send a whole fit to a job queue",
     "ingest": "turn a beamline file into a store",
     "report": "write the page of a run anew, figures for papers, and exports",
+    "dashboard": "show a run that goes on or has ended, as a page that follows it",
     "inspect": "tell what is in a file or store, and what a fit would need",
     "simulate": "write a simulated experiment",
     "history": "list earlier fits, import others, train the learned start on them",

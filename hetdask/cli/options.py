@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -127,6 +128,12 @@ fit_options = combine(
     click.option("--dry-run", is_flag=True, help="Show what would run where, and in how much memory, and stop."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder."),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder."),
+    click.option(
+        "--performance-report",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write Dask's report of what the workers did, as a page of HTML.",
+    ),
     click.option("--no-plots", is_flag=True, help="Draw no figures."),
     click.option("-q", "--quiet", is_flag=True, help="Show the result only."),
 )

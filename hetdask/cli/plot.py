@@ -49,6 +49,8 @@ def take_request(options: dict[str, Any]) -> Request | None:
         return None
     if options.pop("dry_run"):
         raise click.UsageError("--dry-run belongs to a fit: leave it out, or the plots")
+    if options.pop("performance_report"):
+        raise click.UsageError("--performance-report belongs to a fit: leave it out, or the plots")
     return Request(
         experimental,
         simulated,

@@ -52,6 +52,7 @@ class PlainProgress:
         self._quiet = quiet
         self._shown = 0.0
         self._began = time.perf_counter()
+        self._memory = ""
 
     def say(self, text: str) -> None:
         """Something that is no progress."""
@@ -68,7 +69,11 @@ class PlainProgress:
 
     def evaluation(self, entry: HistoryEntry) -> None:
         """The fit has evaluated the model once more."""
-        self._now_and_then(describe(entry), last=False)
+        self._now_and_then(describe(entry) + self._memory, last=False)
+
+    def memory(self, used: int, limit: int | None) -> None:
+        """What the largest worker takes now."""
+        self._memory = f", {describe_memory(used, limit)}"
 
     def _now_and_then(self, text: str, *, last: bool) -> None:
         log.info("%s", text)
@@ -100,7 +105,7 @@ class LiveProgress:
         """A stage begins: the one before is complete."""
         log.info("%s …", STAGES.get(name, name))
         self.finish()
-        self._task = self._progress.add_task(STAGES.get(name, name), total=None, text="")
+        self._task = self._progress.add_task(STAGES.get(name, name), total=None, text="", memory="")
 
     def advance(self, done: int, total: int, text: str) -> None:
         """So many steps of a stage are done."""
@@ -113,6 +118,11 @@ class LiveProgress:
         log.info("%s", describe(entry))
         if self._task is not None:
             self._progress.update(self._task, text=describe(entry))
+
+    def memory(self, used: int, limit: int | None) -> None:
+        """What the largest worker takes now."""
+        if self._task is not None:
+            self._progress.update(self._task, memory=describe_memory(used, limit))
 
     def finish(self) -> None:
         """The last stage is complete."""
@@ -129,18 +139,33 @@ def show_progress(*, quiet: bool = False) -> Iterator[PlainProgress | LiveProgre
         yield PlainProgress(quiet=quiet)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description:13}"),
         BarColumn(24),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[memory]}"),
         TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         live = LiveProgress(progress)
         yield live
         live.finish()
+
+
+def describe_memory(used: int, limit: int | None) -> str:
+    """Size of the largest worker, beside its limit.
+
+    Examples
+    --------
+    >>> describe_memory(300 * 2**20, 2 * 2**30)
+    '300 MiB of 2.0 GiB'
+    """
+    from hetdask_cluster.memory import format_bytes
+
+    return format_bytes(used) if limit is None else f"{format_bytes(used)} of {format_bytes(limit)}"
 
 
 def describe(entry: HistoryEntry) -> str:

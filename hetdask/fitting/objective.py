@@ -6,7 +6,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hetdask.errors import FitError
 from hetdask.fitting.checkpoint import Checkpoint
-from hetdask.fitting.normal_problem import small_problem
+from hetdask.fitting.normal_problem import iid_covariance, small_problem
 from hetdask.fitting.problem import Problem
 from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import NormalSums, Projection, project
@@ -51,7 +51,11 @@ class DataPasses(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One evaluation of a fit: χ² in units of sigma², all 14 values, seconds since the method began."""
+    """One evaluation of a fit: χ² in units of sigma², all 14 values, seconds since the method began.
+
+    `errors` are standard errors of the free parameters if pixels were independent, without those that the data do not
+    determine, and none for methods without derivatives; `angles` is χ² over the number of pixels of each angle.
+    """
 
     method: str
     iteration: int
@@ -62,6 +66,8 @@ class HistoryEntry:
     seconds: float
     pixels_per_second: float
     improved: bool
+    errors: dict[str, float] = field(default_factory=dict)
+    angles: tuple[float, ...] = ()
 
 
 def projection_shapes(n_phi: int, n_free: int) -> list[tuple[int, ...]]:
@@ -159,7 +165,7 @@ class Objective:
             *self._recorded(vector, shapes, lambda: arrays_of(project(self._passes(vector, self._free))))
         )
         self._last_point = (key, result)
-        self._enter(vector, result.sum_squares)
+        self._enter(vector, result)
         return result
 
     def weighted(self, x: Array, weighting: Weighting) -> LossSums:
@@ -185,7 +191,7 @@ class Objective:
             ]
 
         sums = LossSums(*self._recorded(key, shapes, evaluate))
-        self._enter(vector, project(NormalSums(sums.plain)).sum_squares)
+        self._enter(vector, project(NormalSums(sums.plain)))
         return sums
 
     def places(self, x: Array, weighting: Weighting) -> LossSums:
@@ -219,7 +225,7 @@ class Objective:
             return [np.stack(arrays) for arrays in zip(*(arrays_of(project(one)) for one in sums), strict=True)]
 
         every = [Projection(*arrays) for arrays in zip(*self._recorded(key, shapes, evaluate), strict=True)]
-        self._enter(vector, every[0].sum_squares)
+        self._enter(vector, every[0])
         return tuple(every[1:])
 
     def _full(self) -> Passes:
@@ -249,7 +255,16 @@ class Objective:
             self._small = (key, small_problem(*self.evaluate(x).weighted(self.sigma)))
         return self._small[1]
 
-    def _enter(self, vector: Array, sum_squares: Array) -> None:
+    def _errors(self, result: Projection) -> dict[str, float]:
+        if not self._free:
+            return {}
+        variance = np.diagonal(iid_covariance(result.weighted(self.sigma)[2])[0])
+        return {
+            NAMES[k]: math.sqrt(value) for k, value in zip(self._free, variance.tolist(), strict=True) if value > 0.0
+        }
+
+    def _enter(self, vector: Array, result: Projection) -> None:
+        sum_squares = result.sum_squares
         weighted = float(self.sigma**-2.0 @ sum_squares)
         improved = weighted < self._best
         if improved:
@@ -265,6 +280,8 @@ class Objective:
             seconds=self.seconds,
             pixels_per_second=self._passes.pixels_per_second,
             improved=improved,
+            errors=self._errors(result),
+            angles=tuple((self._problem.sigma**-2.0 * sum_squares / np.maximum(result.n_points, 1.0)).tolist()),
         )
         self.history.append(entry)
         if self._on_entry is not None:

@@ -125,6 +125,7 @@ def _remove_run(folder: Path) -> None:
         CONFIG_FILE,
         REPORT_FILE,
         "checkpoint.*",
+        "progress.*",
         *FIGURE_PATTERNS,
     ):
         for path in folder.glob(pattern):

@@ -20,7 +20,7 @@ from hetdask_cluster.local import open_runner
 
 from .conftest import CONFIG, At, assert_same, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from .conftest import CONFIG, SHARDS, At, assert_same, wait_until
 KILLS = 10
 HELD: list[bytearray] = []
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def worker_processes() -> set[int]:

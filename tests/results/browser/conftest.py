@@ -71,8 +71,8 @@ class Tab:
             case "Network.requestWillBeSent":
                 self.requests.append(str(content["request"]["url"]))
 
-    def open(self, path: Path, width: int, scheme: Scheme, media: Literal["", "print"] = "") -> Self:
-        """Show a file at a width in CSS pixels, on a light or a dark screen, and wait until its images are there."""
+    def open(self, page: Path | str, width: int, scheme: Scheme, media: Literal["", "print"] = "") -> Self:
+        """Show a file or an address at a width in CSS pixels, on a light or a dark screen, with all its images."""
         self.said.clear()
         self.requests.clear()
         self.call(
@@ -80,7 +80,7 @@ class Tab:
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         self.loaded()
         return self
 
