@@ -66,6 +66,7 @@ from hetdask.results.weighting import weighting_result
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.runner import Runner, as_runner
+from hetdask_cluster.threads import limited_threads
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -362,7 +363,7 @@ def analyse(
         limit=settings.compute.resident_limit,
     )
     plan.require()
-    with LiveRun(folder, progress or Silent(), runner, plan) as live:
+    with limited_threads(), LiveRun(folder, progress or Silent(), runner, plan) as live:
         return _analyse(store, settings, runner, plan, live, folder, resume, resident_bytes, timings or {})
 
 

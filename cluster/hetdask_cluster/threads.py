@@ -89,6 +89,23 @@ def library_threads() -> int:
     return found
 
 
+@contextmanager
+def limited_threads() -> Iterator[None]:
+    """Give BLAS and OpenMP in this process as many threads as on workers.
+
+    Else sums would be rounded in another order here than there, and results would depend on where a task ran.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is no number of threads.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(library_threads()):
+        yield
+
+
 def measured_threads() -> int:
     """Most threads that a numerical library of this process would start now, as the libraries themselves say."""
     from threadpoolctl import threadpool_info
