@@ -23,6 +23,8 @@ from common import (
     Ratio,
     console,
     duration,
+    keep_case,
+    kept_cases,
     machine,
     parse_arguments,
     show,
@@ -103,15 +105,7 @@ def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str
 
 def read_cases(path: Path | None) -> dict[int, dict[str, Any]]:
     """Outcomes that an earlier run has kept, by the number of the experiment."""
-    lines = path.read_text().splitlines() if path is not None and path.exists() else []
-    return {case["index"]: case for case in map(json.loads, lines)}
-
-
-def keep_case(path: Path | None, case: dict[str, Any]) -> None:
-    """Add an outcome to those that are kept, if they are."""
-    if path is not None:
-        with path.open("a") as file:
-            file.write(json.dumps(case) + "\n")
+    return {case["index"]: case for case in kept_cases(path)}
 
 
 def succeeded(case: dict[str, Any]) -> bool:

@@ -22,11 +22,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hetdask_cluster.runner import Runner
 
 RESULTS: Final = Path(__file__).parent / "results"
 
@@ -308,6 +313,41 @@ def write_result(
     path = folder / f"{name}.json"
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     console.print(f"written to {path}")
+
+
+def kept_cases(path: Path | None) -> list[dict[str, Any]]:
+    """Outcomes that earlier runs have kept, none without a file."""
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def keep_case(path: Path | None, case: Mapping[str, Any]) -> None:
+    """Add an outcome to those that are kept, if they are."""
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps(case) + "\n")
+
+
+def outcomes(
+    experiment: Callable[[int, str], dict[str, Any]],
+    name: str,
+    seeds: Sequence[int],
+    runner: Runner,
+    path: Path | None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Outcomes of the experiments of a setting: those that `path` keeps, and others, which it then keeps too."""
+    known = {case["seed"]: case for case in kept_cases(path) if case["setting"] == name}
+    missing = [seed for seed in seeds if seed not in known]
+    bar = progress.add_task(name, total=len(seeds), completed=len(seeds) - len(missing))
+
+    def keep(place: int, found: dict[str, Any]) -> None:
+        known[missing[place]] = found
+        keep_case(path, {"setting": name, "seed": missing[place], **found})
+        progress.advance(bar)
+
+    runner.map(experiment, missing, name, on_done=keep)
+    return [known[seed] for seed in seeds]
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -11,7 +11,6 @@ beside, and for some parameters those of profiles.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from common import Ratio, console, machine, parse_arguments, show, show_ratios, significant, versions, write_result
+from common import (
+    Ratio,
+    console,
+    machine,
+    outcomes,
+    parse_arguments,
+    show,
+    show_ratios,
+    significant,
+    versions,
+    write_result,
+)
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -27,7 +37,6 @@ import hetdask
 from hetdask.data.writers import write_store
 from hetdask.model import NAMES, ThirdComponent, simulate_speckle
 from hetdask_cluster.local import open_runner
-from hetdask_cluster.runner import Runner
 
 Q: Final = 0.0054
 PHI: Final = (0.0, 30.0, 60.0, 90.0)
@@ -124,24 +133,6 @@ def experiment(seed: int, name: str) -> dict[str, Any]:
         "stderr_iid": [parameter.stderr_iid or np.nan for parameter in found],
         "profiles": {name: {"68": one.interval_68, "95": one.interval_95} for name, one in profiles.items()},
     }
-
-
-def outcomes(name: str, seeds: Sequence[int], runner: Runner, path: Path | None, progress: Progress) -> list[Any]:
-    """Outcomes of some experiments of a setting: those that `path` keeps, and others, which it then keeps too."""
-    kept = path.read_text().splitlines() if path is not None and path.exists() else []
-    known = {case["seed"]: case for case in map(json.loads, kept) if case["setting"] == name}
-    missing = [seed for seed in seeds if seed not in known]
-    bar = progress.add_task(name, total=len(seeds), completed=len(seeds) - len(missing))
-
-    def keep(index: int, found: dict[str, Any]) -> None:
-        known[missing[index]] = found
-        if path is not None:
-            with path.open("a") as file:
-                file.write(json.dumps({"setting": name, "seed": missing[index], **found}) + "\n")
-        progress.advance(bar)
-
-    runner.map(experiment, missing, name, on_done=keep)
-    return [known[seed] for seed in seeds]
 
 
 def inside(interval: Sequence[float | None], truth: float) -> bool:
@@ -244,7 +235,7 @@ def main() -> None:
     where = open_runner("local", workers=options.workers) if options.workers else open_runner("inline")
     with where as runner, Progress(console=console) as progress:
         for name, setting in SETTINGS.items():
-            rows = outcomes(name, seeds, runner, options.cases, progress)
+            rows = outcomes(experiment, name, seeds, runner, options.cases, progress)
             tables[name] = coverage(setting, rows)
             ends[name] = {
                 "converged": sum(row["status"] == "converged" for row in rows),

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from cold_start import keep_case, read_cases, share, succeeded, sum_squares
+from cold_start import read_cases, share, succeeded, sum_squares
 from common import (
     Ratio,
     console,
     duration,
+    keep_case,
     machine,
     parse_arguments,
     show,

@@ -11,7 +11,6 @@ intervals hold the truth. Where plain weights stood, the plain estimate counts f
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from common import Ratio, console, machine, parse_arguments, show, show_ratios, significant, versions, write_result
+from common import (
+    Ratio,
+    console,
+    machine,
+    outcomes,
+    parse_arguments,
+    show,
+    show_ratios,
+    significant,
+    versions,
+    write_result,
+)
 from rich.progress import Progress
 
 import hetdask
 from hetdask.data.writers import write_store
 from hetdask.model import simulate_speckle
 from hetdask_cluster.local import open_runner
-from hetdask_cluster.runner import Runner
 
 Q: Final = 0.0054
 PHI: Final = (0.0, 22.5, 45.0, 67.5, 90.0)
@@ -68,12 +77,17 @@ class Setting:
         return f"{self.speed} reference, contrast {1.0 / self.modes:.2g}{photons}"
 
 
-SETTINGS: Final = [Setting(speed, modes, counted) for counted in (False, True) for speed in TRUTHS for modes in (10, 3)]
+SETTINGS: Final = {
+    setting.name: setting
+    for setting in (
+        Setting(speed, modes, counted) for counted in (False, True) for speed in TRUTHS for modes in (10, 3)
+    )
+}
 
 
-def experiment(seed: int, index: int) -> dict[str, Any]:
+def experiment(seed: int, name: str) -> dict[str, Any]:
     """Task: simulate and fit one experiment of a setting."""
-    setting = SETTINGS[index]
+    setting = SETTINGS[name]
     truth = TRUTHS[setting.speed]
     maps = simulate_speckle(
         truth,
@@ -83,7 +97,7 @@ def experiment(seed: int, index: int) -> dict[str, Any]:
         speckles=SPECKLES,
         modes=setting.modes,
         photons=PHOTONS if setting.counted else None,
-        rng=np.random.default_rng([seed, index]),
+        rng=np.random.default_rng([seed, list(SETTINGS).index(name)]),
     )
     parameters = {key: {"value": value} for key, value in truth.items()}
     parameters |= {key: {"value": 0.0, "fixed": True} for key in FIXED}
@@ -99,25 +113,6 @@ def experiment(seed: int, index: int) -> dict[str, Any]:
         values = (found.value, found.stderr) if plain is None else (plain.value, plain.stderr)
         rows[key] = [found.value, found.stderr, *values]
     return {"status": result.status, "used": result.weighting.used, "blocks": result.weighting.blocks, "rows": rows}
-
-
-def outcomes(index: int, seeds: Sequence[int], runner: Runner, path: Path | None, progress: Progress) -> list[Any]:
-    """Outcomes of some experiments of a setting: those that `path` keeps, and others, which it then keeps too."""
-    name = SETTINGS[index].name
-    kept = path.read_text().splitlines() if path is not None and path.exists() else []
-    known = {case["seed"]: case for case in map(json.loads, kept) if case["setting"] == name}
-    missing = [seed for seed in seeds if seed not in known]
-    bar = progress.add_task(name, total=len(seeds), completed=len(seeds) - len(missing))
-
-    def keep(place: int, found: dict[str, Any]) -> None:
-        known[missing[place]] = found
-        if path is not None:
-            with path.open("a") as file:
-                file.write(json.dumps({"setting": name, "seed": missing[place], **found}) + "\n")
-        progress.advance(bar)
-
-    runner.map(experiment, missing, index, on_done=keep)
-    return [known[seed] for seed in seeds]
 
 
 def compare(setting: Setting, cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -174,9 +169,9 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 def ratios_of(tables: dict[str, dict[str, dict[str, float]]]) -> dict[str, Ratio]:
     """What was to be reached, and was or was not."""
     ratios = {}
-    for setting in SETTINGS:
+    for name, setting in SETTINGS.items():
         goal = None if setting.counted else GOALS[setting.speed]
-        ratios[f"{setting.name}: rms error"] = Ratio(mean_ratio(tables[setting.name]), "plain", goal, at_least=False)
+        ratios[f"{name}: rms error"] = Ratio(mean_ratio(tables[name]), "plain", goal, at_least=False)
     rows = [row for table in tables.values() for row in table.values()]
     worst = max(row["ratio"] for row in rows)
     ratios["any parameter, worst"] = Ratio(worst, "plain", NEVER_WORSE, at_least=False)
@@ -203,10 +198,10 @@ def main() -> None:
     tables, ends = {}, {}
     where = open_runner("local", workers=options.workers) if options.workers else open_runner("inline")
     with where as runner, Progress(console=console) as progress:
-        for index, setting in enumerate(SETTINGS):
-            cases = outcomes(index, seeds, runner, options.cases, progress)
-            tables[setting.name] = compare(setting, cases)
-            ends[setting.name] = {
+        for name, setting in SETTINGS.items():
+            cases = outcomes(experiment, name, seeds, runner, options.cases, progress)
+            tables[name] = compare(setting, cases)
+            ends[name] = {
                 "converged": sum(case["status"] == "converged" for case in cases),
                 "weighted": sum(case["used"] == "speckle" for case in cases),
                 "block means, most": max(case["blocks"] or 0 for case in cases),

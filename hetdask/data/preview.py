@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hetdask.data.maps import prepare_map
 from hetdask.data.readers import open_source, read_maps
-from hetdask.data.reduction import Blocks, Reduced, reduce_maps, reduce_store
+from hetdask.data.reduction import Blocks, Reduced, level_of_nodes, reduce_maps, reduce_store
+from hetdask.data.selection import evenly_spread
 from hetdask.data.store import Store, is_store
 from hetdask.errors import DataError
 
@@ -92,30 +93,23 @@ def preview(
     folder = Path(path)
     if folder.is_dir() and is_store(folder):
         store = Store.open(folder)
-        reduced = reduce_store(store, level=_level(store.n_frames))
+        reduced = reduce_store(store, level=level_of_nodes(store.n_frames, SIDE))
         return [
             _preview(reduced, m, float(store.phi[m]), float(store.q[m]), store.dt, store.time_origin)
-            for m in _even(store.n_phi, most)
+            for m in evenly_spread(store.n_phi, most)
         ]
     source = open_source(path, layout=layout, key=key, phi=phi, q=q, dt=dt)
     if not np.isfinite(source.dt):
         raise DataError(f"{path} does not say how far its frames are apart: give the time, for example --dt 0.1")
-    entries = [source.entries[m] for m in _even(len(source.entries), most)]
+    entries = [source.entries[m] for m in evenly_spread(len(source.entries), most)]
     previews = []
     for entry, pixels in zip(entries, read_maps(source, entries), strict=True):
         c2, excluded, findings = prepare_map(pixels, entry.name, asymmetry="average")
-        reduced = reduce_maps(c2[None], _level(source.n_frames), np.array([findings.noise]), excluded[None])
+        reduced = reduce_maps(
+            c2[None], level_of_nodes(source.n_frames, SIDE), np.array([findings.noise]), excluded[None]
+        )
         previews.append(_preview(reduced, 0, entry.phi, entry.q, source.dt, 0.0))
     return previews
-
-
-def _even(count: int, most: int) -> list[int]:
-    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
-
-
-def _level(n_frames: int) -> int:
-    """Level of the ladder with no more than `SIDE` of its smallest blocks along one side."""
-    return max((-(-n_frames // SIDE) - 1).bit_length(), 0)
 
 
 def _preview(reduced: Reduced, m: int, phi: float, q: float, dt: float, begin: float) -> Preview:

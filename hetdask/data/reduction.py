@@ -231,6 +231,17 @@ def level_within(n_phi: int, n_frames: int, max_points: int) -> int:
     return next((level for level, size in enumerate(sizes) if size <= max_points), coarsest)
 
 
+def level_of_nodes(n_frames: int, nodes: int, least: int = 0) -> int:
+    """First level from `least` on whose smallest blocks are no more than so many along one side.
+
+    Examples
+    --------
+    >>> level_of_nodes(300, 128), level_of_nodes(128, 128), level_of_nodes(128, 128, least=1)
+    (2, 0, 1)
+    """
+    return max(least, (-(-n_frames // nodes) - 1).bit_length())
+
+
 def level_to_fit(store: Store, max_points: int, time_factor: int = 1, angle_factor: int = 1) -> int | None:
     """Finest level of the ladder for a fit of no more than `max_points` block means; None if there are no more pixels.
 

@@ -32,6 +32,19 @@ class NoAngleError(DataError):
     """No angle lies within the ranges that were asked for."""
 
 
+def evenly_spread(count: int, most: int) -> list[int]:
+    """Indices of at most `most` of `count` maps, evenly spread, first and last among them.
+
+    Examples
+    --------
+    >>> evenly_spread(300, 4), evenly_spread(3, 20)
+    ([0, 100, 199, 299], [0, 1, 2])
+    """
+    if count <= most:
+        return list(range(count))
+    return [int(index) for index in np.unique(np.linspace(0, count - 1, most).round())]
+
+
 def q_values(q: Array, tolerance: float = Q_TOLERANCE) -> list[tuple[float, int]]:
     """The distinct q of a file and the number of maps of each.
 

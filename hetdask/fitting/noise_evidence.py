@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hetdask.data.reduction import Blocks, Reduced
+from hetdask.data.reduction import Blocks, Reduced, level_of_nodes
 from hetdask.errors import FitError
 from hetdask.fitting.speckle_covariance import Coherence, Fields, first_nodes
 from hetdask.model.correlation import flow_wavevector
@@ -112,7 +112,7 @@ class _Partition:
 
     @classmethod
     def of(cls, blocks: Blocks) -> _Partition:
-        side = np.maximum(blocks.size, 1 << _level(blocks.n_frames, COARSE_NODES, blocks.level))
+        side = np.maximum(blocks.size, 1 << level_of_nodes(blocks.n_frames, COARSE_NODES, blocks.level))
         while np.any(wider := blocks.first_column // (2 * side) - blocks.first_row // (2 * side) >= WIDTH):
             side[wider] *= 2
         place = np.stack([side, blocks.first_row // side, blocks.first_column // side])
@@ -131,11 +131,6 @@ class _Partition:
     def sums(self, values: Array) -> Array:
         """Sums of `values` (n_fine,) over the larger blocks."""
         return np.bincount(self.into, values, self.coarse[0].size)
-
-
-def _level(n_frames: int, nodes: int, least: int) -> int:
-    """First level from `least` on with no more than so many nodes."""
-    return max(least, (-(-n_frames // nodes) - 1).bit_length())
 
 
 def _sample(n_frames: int) -> tuple[Indices, Array]:
@@ -275,7 +270,7 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathe
     """
     series = passes.series
     reduced = passes.reduced
-    reduced = reduced.coarsen(_level(series.time.size, FINE_NODES, reduced.level))
+    reduced = reduced.coarsen(level_of_nodes(series.time.size, FINE_NODES, reduced.level))
     passes = ReducedPasses(series, reduced)
     partition = _Partition.of(reduced.blocks)
     means, slopes = passes.model_means(vector), passes.model_slopes(vector, free)

@@ -13,7 +13,7 @@ covariance may be worse than no weights: then ordinary least squares stands, and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 
 Array = NDArray[np.float64]
-Weights = Literal["plain", "speckle"]
 
 STEPS: Final = 40
 """Gauss-Newton steps at most."""
@@ -137,7 +136,6 @@ def weigh(
         at_bound=bound_flags(values[list(free)], lower, upper),
         chi_squared=float(problem.sigma**-2.0 @ result.sum_squares),
         angles=angle_fits(series, problem, result),
-        passes=plain.passes + 1,
     )
     return Weighted(
         fit=fit,

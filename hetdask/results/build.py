@@ -17,6 +17,7 @@ from hetdask.fitting.quality import QualityLevels, Verdict, judge
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model.parameters import PARAMETERS
 from hetdask.results.goodness import goodness_result, outlier_result
+from hetdask.results.part import finite
 from hetdask.results.result import (
     AngleResult,
     Correlations,
@@ -30,7 +31,6 @@ from hetdask.results.result import (
     RunFacts,
     SearchSummary,
     WeakDirection,
-    finite,
     json_clean,
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from hetdask.model.parameters import SPECS
+
 MISSING = "–"
 """Shown where there is no number."""
 
@@ -91,3 +93,20 @@ def format_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def frames_text(frames: tuple[int, int], other_frames: tuple[int, int] | None) -> str:
+    """Part of a map in words, from the frames of its earlier and of its later time; None are all.
+
+    Examples
+    --------
+    >>> frames_text((3, 8), None), frames_text((3, 8), (20, 31))
+    ('frames 3-8', 'frames 3-8 against 20-31')
+    """
+    return "frames {}-{}".format(*frames) + ("" if other_frames is None else " against {}-{}".format(*other_frames))
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter, unless it begins with the name of a parameter, and a full stop."""
+    first = text.split(maxsplit=1)[0]
+    return f"{text if first in SPECS else text[:1].upper() + text[1:]}."

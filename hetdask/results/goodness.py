@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
+from hetdask.results.formatting import frames_text
 from hetdask.results.part import Part
 
 if TYPE_CHECKING:
@@ -61,9 +62,8 @@ class OutlierResult(Part):
 
     def __str__(self) -> str:
         """In words."""
-        frames = "frames {}-{}".format(*self.frames)
-        against = "" if self.other_frames is None else " against {}-{}".format(*self.other_frames)
-        return f"{frames}{against} at {self.phi:g}° ({self.excess:.3g} times the usual mean square)"
+        where = f"{frames_text(self.frames, self.other_frames)} at {self.phi:g}°"
+        return f"{where} ({self.excess:.3g} times the usual mean square)"
 
 
 def outlier_result(found: Deviation, angle: AngleFit) -> OutlierResult:

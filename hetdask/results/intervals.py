@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from hetdask.fitting.profile import LEVELS, Ending
+from hetdask.results.formatting import sentence
 from hetdask.results.part import Part
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def bootstrap_concerns(bootstrap: BootstrapResult, stderr: dict[str, float | Non
         Standard errors of the parameters.
     """
     if not bootstrap.experiments:
-        yield f"{bootstrap.note[:1].upper()}{bootstrap.note[1:]}."
+        yield sentence(bootstrap.note)
         return
     if bootstrap.failed > MANY_FAILED * bootstrap.experiments:
         failed = f"{bootstrap.failed} of {bootstrap.experiments} refits"

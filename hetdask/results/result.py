@@ -7,7 +7,6 @@ does not exist is null in the file and None here, never NaN; the description of 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
@@ -19,7 +18,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 from hetdask.errors import DataError
 from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import BootstrapResult, ProfilesResult
-from hetdask.results.part import Part
+from hetdask.results.part import Part, finite
 from hetdask.results.weighting import WeightingResult
 
 if TYPE_CHECKING:
@@ -548,12 +547,6 @@ def result_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = SCHEMA
     return schema
-
-
-def finite(value: float) -> float | None:
-    """`value` as a plain float, None where it is not finite: how numbers enter the JSON contract."""
-    value = float(value)
-    return value if math.isfinite(value) else None
 
 
 def json_clean(value: object) -> JsonValue:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Final
 
-import numpy as np
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from hetdask.data.selection import evenly_spread
 from hetdask.model.parameters import SPECS, unknown_name
 from hetdask.results.formatting import (
     MISSING,
@@ -20,6 +20,8 @@ from hetdask.results.formatting import (
     format_measurement,
     format_number,
     format_seconds,
+    frames_text,
+    sentence,
 )
 from hetdask.results.goodness import outlier_line
 from hetdask.results.intervals import bootstrap_concerns, profile_concerns
@@ -30,7 +32,6 @@ from hetdask.results.result import (
     MethodResult,
     OptimumResult,
     ParameterResult,
-    RegionResult,
     Result,
     SearchSummary,
 )
@@ -204,16 +205,8 @@ def learned_line(learned: LearnedSummary) -> str:
 
 
 def shown_angles(count: int, most: int = SHOWN_ANGLES) -> list[int]:
-    """Indices of at most `most` of `count` maps, evenly spread, first and last among them.
-
-    Examples
-    --------
-    >>> shown_angles(300, 4), shown_angles(3, 20)
-    ([0, 100, 199, 299], [0, 1, 2])
-    """
-    if count <= most:
-        return list(range(count))
-    return [int(index) for index in np.unique(np.linspace(0, count - 1, most).round())]
+    """Indices of the maps that are shown; see `hetdask.data.selection.evenly_spread`."""
+    return evenly_spread(count, most)
 
 
 def concerns(result: Result) -> list[str]:
@@ -234,8 +227,8 @@ def concerns(result: Result) -> list[str]:
                 f"{name} ended at its {side} bound {format_number(bound)}: change parameters.{name}.{key}, "
                 f"or fix {name}."
             )
-    lines.extend(_sentence(weak.text) for weak in result.identifiability.weak)
-    lines.extend(_sentence(caution) for caution in result.identifiability.cautions)
+    lines.extend(sentence(weak.text) for weak in result.identifiability.weak)
+    lines.extend(sentence(caution) for caution in result.identifiability.cautions)
     failed = [angle for angle in result.angles if angle.quality.startswith("failed")]
     if failed:
         angles = ", ".join(f"{angle.phi:g}°" for angle in failed[:8]) + (" …" if len(failed) > 8 else "")
@@ -249,7 +242,7 @@ def concerns(result: Result) -> list[str]:
     lines.extend(filter(None, [outlier_line(result.outliers, SHOWN_REGIONS)]))
     lines.extend(line for name, method in result.methods.items() for line in _outlier_lines(name, method))
     if result.weighting is not None and result.weighting.used == "plain":
-        lines.append(_sentence(result.weighting.note))
+        lines.append(sentence(result.weighting.note))
     if result.bootstrap is not None:
         errors = {name: parameter.stderr for name, parameter in result.parameters.items()}
         lines.extend(bootstrap_concerns(result.bootstrap, errors))
@@ -262,14 +255,9 @@ def _outlier_lines(name: str, method: MethodResult) -> Iterator[str]:
     """What a robust method gave little weight, one sentence for all maps."""
     found = method.outliers or []
     if found:
-        parts = [f"{_region_text(one)} at {one.phi:g}°" for one in found[:SHOWN_REGIONS]]
+        parts = [f"{frames_text(one.frames, one.other_frames)} at {one.phi:g}°" for one in found[:SHOWN_REGIONS]]
         more = f" and {len(found) - SHOWN_REGIONS} more" if len(found) > SHOWN_REGIONS else ""
         yield f"{name} gave little or no weight to {', '.join(parts)}{more}: look at these data."
-
-
-def _region_text(region: RegionResult) -> str:
-    frames = "frames {}-{}".format(*region.frames)
-    return frames if region.other_frames is None else frames + " against {}-{}".format(*region.other_frames)
 
 
 def notes(result: Result) -> list[str]:
@@ -281,7 +269,7 @@ def notes(result: Result) -> list[str]:
     if result.goodness is not None and result.goodness.consistent:
         lines.append(result.goodness.text)
     if result.errors_note:
-        lines.append(_sentence(result.errors_note))
+        lines.append(sentence(result.errors_note))
     if result.bootstrap is not None and result.bootstrap.experiments:
         lines.append(f"Bootstrap: {result.bootstrap.note} ({format_seconds(result.bootstrap.seconds)}).")
     if result.profiles is not None and result.profiles.parameters:
@@ -289,12 +277,6 @@ def notes(result: Result) -> list[str]:
     lines.extend(_strong_correlations(result))
     lines.extend(_data_notes(result))
     return lines
-
-
-def _sentence(text: str) -> str:
-    """`text` with a capital letter, unless it begins with the name of a parameter, and a full stop."""
-    first = text.split(maxsplit=1)[0]
-    return f"{text if first in SPECS else text[:1].upper() + text[1:]}."
 
 
 def _strong_correlations(result: Result) -> Iterator[str]:

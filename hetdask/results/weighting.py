@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from hetdask.model.parameters import NAMES
-from hetdask.results.part import Part
+from hetdask.results.part import Part, finite
 
 if TYPE_CHECKING:
     from hetdask.fitting import Refinement
@@ -47,8 +46,5 @@ def weighting_result(found: Weighted | str, plain: Refinement, uncertainty: Unce
         used="speckle",
         note=found.uncertainty.reason,
         blocks=found.blocks,
-        plain={
-            name: PlainEstimate(value=values[name], stderr=error if math.isfinite(error) else None)
-            for name, error in errors
-        },
+        plain={name: PlainEstimate(value=values[name], stderr=finite(error)) for name, error in errors},
     )

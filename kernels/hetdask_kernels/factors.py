@@ -122,12 +122,12 @@ def _small_steps(x, y, turn, step):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def _steps(x, y, turn, step):  # type: ignore[no-untyped-def]
-    """Decays (n, 4) from any exponents and angles (n,)."""
+def _steps(x, y, turn, known, step):  # type: ignore[no-untyped-def]
+    """Decays (n, 4) from any exponents and angles (n,); those of reference and sample are there if `known`."""
     for i in range(x.shape[0]):
-        a, b = math.exp(-x[i]), math.exp(-y[i])
-        cross = math.sqrt(a * b)
-        step[i, 0], step[i, 1] = a, b
+        if not known:
+            step[i, 0], step[i, 1] = math.exp(-x[i]), math.exp(-y[i])
+        cross = math.sqrt(step[i, 0] * step[i, 1])
         step[i, 2], step[i, 3] = cross * math.cos(turn[i]), cross * math.sin(turn[i])
 
 
@@ -137,6 +137,7 @@ def _frame_steps(c_ref, c_sample, displacement, q, kappa, step, exponent, phase)
     x, y, turn = np.zeros(frames), np.zeros(frames), np.zeros(frames)
     for m in range(q.shape[0]):
         q2 = q[m] * q[m]
+        known = m > 0 and q[m] == q[m - 1]
         first = second = 0.0
         exponent[m, 0, 0] = exponent[m, 1, 0] = phase[m, 0] = 0.0
         for i in range(1, frames):
@@ -151,11 +152,13 @@ def _frame_steps(c_ref, c_sample, displacement, q, kappa, step, exponent, phase)
             largest = turned = 0.0
             for i in range(begin, end):
                 largest, turned = max(largest, x[i], y[i]), max(turned, abs(turn[i]))
-            part = x[begin:end], y[begin:end], turn[begin:end], step[m, begin:end]
+            part = x[begin:end], y[begin:end], turn[begin:end]
             if largest <= SMALL_EXPONENT and turned <= SMALL_ANGLE:
-                _small_steps(*part)
-            else:
-                _steps(*part)
+                _small_steps(*part, step[m, begin:end])
+                continue
+            if known:
+                step[m, begin:end, :2] = step[m - 1, begin:end, :2]
+            _steps(*part, known, step[m, begin:end])
 
 
 def frame_steps(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from hetdask.fitting.quality import odds
-from hetdask.results.formatting import MISSING, format_fixed, format_measurement, format_number, format_seconds
+from hetdask.results.formatting import (
+    MISSING,
+    format_fixed,
+    format_measurement,
+    format_number,
+    format_seconds,
+    sentence,
+)
 from hetdask.results.goodness import CHECKS
 from hetdask.results.result import STATUS_TEXT, Correlations, Result
 from hetdask.results.sections.page import Fields, Page
@@ -45,9 +52,14 @@ def weights(page: Page) -> Fields | None:
     found = page.result.weighting
     if found is None:
         return None
-    note = f"{found.note[:1].upper()}{found.note[1:]}."
     rows = weights_rows(page.result)
-    return {"note": note, "blocks": found.blocks, "heads": WEIGHTS_HEADS, "rows": rows, "words": REFITS_WORDS}
+    return {
+        "note": sentence(found.note),
+        "blocks": found.blocks,
+        "heads": WEIGHTS_HEADS,
+        "rows": rows,
+        "words": REFITS_WORDS,
+    }
 
 
 def verdict(page: Page) -> Fields:
