@@ -171,7 +171,7 @@ def _run_command(site: Site, command: Sequence[str]) -> str:
     if site.nodes == 1:
         return shlex.join([*stop, python, "-m", "hetdask.cli.main", *command])
     listen = ["--interface", site.interface] if site.interface else []
-    scheduler = [python, "-m", "distributed.cli.dask_scheduler", *listen, "--no-dashboard"]
+    scheduler = [python, "-m", "distributed.cli.dask_scheduler", *listen, "--no-dashboard", "--dashboard-address", ":0"]
     worker = [
         "srun", f"--ntasks={site.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={site.cores}",
         python, "-m", "distributed.cli.dask_worker", *listen, "--nworkers", str(site.workers),
@@ -253,7 +253,8 @@ def queue_client(
     from distributed import Client
 
     place = {"host": host} if host is not None else {"interface": site.interface}
-    options = {"dashboard_address": dashboard, "dashboard": dashboard is not None, **place}
+    # Without an address the scheduler takes port 8787, dashboard or not: another run on this host may have it.
+    options = {"dashboard_address": dashboard or ":0", "dashboard": dashboard is not None, **place}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(dict(SETTINGS)))
         try:

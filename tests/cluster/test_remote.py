@@ -32,7 +32,7 @@ def test_workers_with_another_version_are_refused_by_name(tmp_path: Path) -> Non
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hetdask\nVersion: 9.9.9\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0") as cluster:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
         flags = ["--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path)]
         with subprocess.Popen(

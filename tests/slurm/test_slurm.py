@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,17 @@ def test_workers_that_are_jobs_of_slurm_give_the_same_answer(
     wait_until_empty(slurm)
 
 
+@pytest.fixture
+def taken() -> Iterator[None]:
+    """Another run on this host has the port that Dask's dashboard takes by itself."""
+    with socket.socket() as other:
+        with suppress(OSError):  # then another process has it
+            other.bind(("", 8787))
+            other.listen()
+        yield
+
+
+@pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_jobs_that_end_are_replaced(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, adaptive: bool
