@@ -25,12 +25,10 @@ from common import (
     duration,
     keep_case,
     kept_cases,
-    machine,
     parse_arguments,
     show,
     show_ratios,
     significant,
-    versions,
     write_result,
 )
 from experiments import Experiment, draw
@@ -40,6 +38,7 @@ from rich.progress import track
 import hetdask
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 from hetdask.passes import Passes, project
 from hetdask_cluster.local import open_runner

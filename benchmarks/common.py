@@ -11,7 +11,6 @@ import datetime
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -20,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
 
 RESULTS: Final = Path(__file__).parent / "results"
-
-PACKAGES: Final = ("hetdask", "numpy", "scipy", "numba", "dask", "distributed", "zarr")
 
 SAMPLE_SECONDS: Final = 0.05
 """Between two looks at the memory of a process tree."""
@@ -166,22 +162,6 @@ def peer_python(parser: argparse.ArgumentParser, option: str, package: str) -> N
         metavar="PATH",
         help=f"Python that has {package} (see peers/README.md); or {variable}",
     )
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores and memory, and how busy the machine is already."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load_average": round(os.getloadavg()[0], 2),
-    }
-
-
-def versions(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Versions of Python and of the packages that do the work."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}, **(extra or {})}
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -378,11 +358,3 @@ def duration(seconds: float) -> str:
 def mebibytes(size: float) -> str:
     """Bytes as text in MiB."""
     return f"{size / 2**20:.0f} MiB"
-
-
-def _processor() -> str:
-    with Path("/proc/cpuinfo").open() as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -21,13 +21,11 @@ import numpy as np
 from common import (
     Ratio,
     console,
-    machine,
     outcomes,
     parse_arguments,
     show,
     show_ratios,
     significant,
-    versions,
     write_result,
 )
 from numpy.typing import NDArray
@@ -35,6 +33,7 @@ from rich.progress import Progress
 
 import hetdask
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES, ThirdComponent, simulate_speckle
 from hetdask_cluster.local import open_runner
 

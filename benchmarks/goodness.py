@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from common import Ratio, console, machine, parse_arguments, show, show_ratios, significant, versions, write_result
+from common import Ratio, console, parse_arguments, show, show_ratios, significant, write_result
 from error_coverage import DT, FRAMES, PHI, SETTINGS, Q
 from rich.progress import Progress
 
 from hetdask.analysis import problem_of
 from hetdask.config import load_settings
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.fitting import refine
 from hetdask.fitting.cold_start import noise_near, reduced_passes
 from hetdask.fitting.goodness import goodness_of

@@ -23,12 +23,10 @@ from common import (
     console,
     duration,
     keep_case,
-    machine,
     parse_arguments,
     show,
     show_ratios,
     significant,
-    versions,
     write_result,
 )
 from experiments import Experiment, draw
@@ -37,6 +35,7 @@ from rich.progress import track
 import hetdask
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.learn.model import StartModel
 from hetdask.learn.simulated import usual_conditions
 from hetdask.learn.start import train_and_keep

@@ -25,20 +25,19 @@ from common import (
     Ratio,
     Timing,
     in_turns,
-    machine,
     mebibytes,
     parse_arguments,
     peer_python,
     resident_bytes,
     show,
     show_ratios,
-    versions,
     write_result,
 )
 from maps import PARAMETERS, SCALING, simulated_maps
 
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import correlation
 from hetdask.passes import Passes, project
 from hetdask_cluster.local import open_runner

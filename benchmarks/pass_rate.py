@@ -26,13 +26,11 @@ from common import (
     console,
     duration,
     in_turns,
-    machine,
     parse_arguments,
     show,
     show_ratios,
     significant,
     timed,
-    versions,
     write_result,
 )
 from maps import PARAMETERS, simulated_maps
@@ -40,6 +38,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 from hetdask.passes import Passes, project
 from hetdask_cluster.local import open_runner

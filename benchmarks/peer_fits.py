@@ -27,7 +27,6 @@ from common import (
     Timing,
     console,
     duration,
-    machine,
     mebibytes,
     parse_arguments,
     peer_python,
@@ -35,7 +34,6 @@ from common import (
     show,
     show_ratios,
     significant,
-    versions,
     write_result,
 )
 from flow_experiment import (
@@ -57,6 +55,7 @@ from flow_experiment import (
 
 import hetdask
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 
 PEERS: Final = Path(__file__).parent / "peers"

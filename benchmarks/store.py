@@ -23,13 +23,11 @@ from common import (
     Contestant,
     Ratio,
     in_turns,
-    machine,
     parse_arguments,
     show,
     show_ratios,
     significant,
     timed,
-    versions,
     write_result,
 )
 from maps import simulated_maps
@@ -37,6 +35,7 @@ from zarr.codecs import BloscCodec
 
 from hetdask.data.shardfile import LZ4_LEVEL, ShardReader, ShardWriter
 from hetdask.data.tiling import Tiling
+from hetdask.diagnosis.environment import machine, versions
 
 
 class Files:

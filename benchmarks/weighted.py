@@ -21,19 +21,18 @@ import numpy as np
 from common import (
     Ratio,
     console,
-    machine,
     outcomes,
     parse_arguments,
     show,
     show_ratios,
     significant,
-    versions,
     write_result,
 )
 from rich.progress import Progress
 
 import hetdask
 from hetdask.data.writers import write_store
+from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import simulate_speckle
 from hetdask_cluster.local import open_runner
 

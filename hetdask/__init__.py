@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hetdask.analysis import fit
+    from hetdask.compilation import warmup_numba_kernels
     from hetdask.config import Settings, load_settings
     from hetdask.data.ingest import ingest
     from hetdask.data.inspect import inspect
     from hetdask.data.store import Store
-    from hetdask.errors import ClusterError, ConfigError, DataError, FitError, HetdaskError
+    from hetdask.errors import ClusterError, ConfigError, DataError, FitError, HetdaskError, KernelError
     from hetdask.model import PARAMETERS, correlation, dynamics, simulate_gaussian, simulate_speckle
     from hetdask.original import (
         ClassicalOptimizer,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from hetdask.passes.chi_squared import chi_squared
     from hetdask.profiling import adaptive_stable_benchmark, performance_monitor, stable_benchmark
     from hetdask.results import Result
-    from hetdask_kernels import warmup_numba_kernels
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "FitError",
     "HetdaskError",
     "HeterodyneAnalysisCore",
+    "KernelError",
     "Result",
     "RobustHeterodyneOptimizer",
     "Settings",
@@ -63,11 +64,12 @@ __all__ = [
 
 _HOMES = {
     "hetdask.analysis": ("fit",),
+    "hetdask.compilation": ("warmup_numba_kernels",),
     "hetdask.config": ("Settings", "load_settings"),
     "hetdask.data.ingest": ("ingest",),
     "hetdask.data.inspect": ("inspect",),
     "hetdask.data.store": ("Store",),
-    "hetdask.errors": ("ClusterError", "ConfigError", "DataError", "FitError", "HetdaskError"),
+    "hetdask.errors": ("ClusterError", "ConfigError", "DataError", "FitError", "HetdaskError", "KernelError"),
     "hetdask.model": ("PARAMETERS", "correlation", "dynamics", "simulate_gaussian", "simulate_speckle"),
     "hetdask.original": (
         "ClassicalOptimizer",
@@ -78,7 +80,6 @@ _HOMES = {
     "hetdask.passes.chi_squared": ("chi_squared",),
     "hetdask.profiling": ("adaptive_stable_benchmark", "performance_monitor", "stable_benchmark"),
     "hetdask.results": ("Result",),
-    "hetdask_kernels": ("warmup_numba_kernels",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -87,7 +88,13 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    try:
+        value = getattr(import_module(_HOME[name]), name)
+    except RuntimeError as error:
+        # Numba looks for a place for its cache when kernels are imported.
+        from hetdask.compilation import kernel_error
+
+        raise kernel_error(error) or error from error
     globals()[name] = value
     return value
 

@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
+from hetdask.compilation import explained
 from hetdask.config import DataSettings, Settings, load_settings
 from hetdask.data.ingest import ingest
 from hetdask.data.reduction import level_to_fit, reduce_store
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
 DATA_FOLDER: Final = "data.zarr"
 """Name of the store in a run folder, where the settings give a source and no store."""
 
-KERNELS: Final = "hetdask_kernels"
+KERNELS: Final = "hetdask.compilation"
 """Module that is run once before workers start: it compiles what they would all compile at the same time."""
 
 IN_PROCESS_BYTES: Final = 64 * 2**20
@@ -272,6 +273,7 @@ def methods_of(settings: Settings) -> list[Method]:
     return [by_name[name] for name in options.methods()]
 
 
+@explained()
 def fit(
     store: Store | str | Path,
     config: Settings | Mapping[str, Any] | str | Path,
@@ -314,7 +316,7 @@ def fit(
 
     Raises
     ------
-    ConfigError, DataError, ClusterError
+    ConfigError, DataError, ClusterError, KernelError
     """
     settings = load_settings(config)
     if not isinstance(store, Store):

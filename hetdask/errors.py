@@ -33,3 +33,9 @@ class FitError(HetdaskError):
     """A fit could not be carried out on these data."""
 
     exit_code = 3
+
+
+class KernelError(HetdaskError):
+    """Numba could not compile the kernels, or load what it had compiled."""
+
+    exit_code = 2

@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "simulate": "write a simulated experiment",
     "history": "list earlier fits, import others, train the learned start on them",
     "config": "write, check and describe configurations",
+    "doctor": "look at this machine and installation, and say what to mend",
+    "bench": "time kernels, passes and a fit, and compare with an earlier run",
 }
 """Commands and what they do; each is in the module of its name."""
 
@@ -120,8 +122,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             _say(f"error: {error}")
             return error.exit_code
         except Exception as error:  # noqa: BLE001 (the end of the program: reported, and told apart from wrong input)
-            _say(_internal(error))
-            return INTERNAL
+            from hetdask.compilation import kernel_error
+
+            known = kernel_error(error)
+            _say(_internal(error) if known is None else f"error: {known}")
+            return INTERNAL if known is None else known.exit_code
     return status if isinstance(status, int) else DONE
 
 

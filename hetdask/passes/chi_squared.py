@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hetdask.compilation import explained
 from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.model.correlation import Parameters
@@ -77,6 +78,7 @@ def noise_levels(store: Store, sigma: ArrayLike | None) -> Array:
     return values
 
 
+@explained()
 def chi_squared(
     store: Store | str | Path,
     parameters: Parameters,
@@ -102,7 +104,7 @@ def chi_squared(
 
     Raises
     ------
-    ConfigError, DataError
+    ConfigError, DataError, KernelError
     """
     if not isinstance(store, Store):
         store = Store.open(store)

@@ -59,7 +59,7 @@ def test_a_dry_run_of_a_fit_on_a_queue_shows_plan_and_worker_script(program: Pro
     assert outcome.status == 0, outcome.err
     assert "script of each of 2 jobs" in outcome.out
     assert "--nworkers 2 --nanny" in outcome.out
-    assert "python -m hetdask_kernels" in outcome.out
+    assert "python -m hetdask.compilation" in outcome.out
 
 
 def test_the_schema_of_site_files_is_published(program: Program) -> None:

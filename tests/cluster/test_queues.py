@@ -32,8 +32,8 @@ def scripts(name: str) -> str:
     """Both scripts of a site file of the project."""
     site = load_site(SITES / f"{name}.yaml")
     command = ["fit", "/data/my scan.yaml", "-o", "run"]
-    run = run_script(site, command, "/data", "hetdask_kernels")
-    return f"{worker_script(site, 'hetdask_kernels')}\n{'=' * 40}\n\n{run}"
+    run = run_script(site, command, "/data", "hetdask.compilation")
+    return f"{worker_script(site, 'hetdask.compilation')}\n{'=' * 40}\n\n{run}"
 
 
 def site(**changes: Any) -> Site:

@@ -1,0 +1,109 @@
+"""Kernels that Numba can't compile, or whose compiled code it can't load: told from other errors, with what helps.
+
+`python -m hetdask.compilation` compiles every kernel into Numba's cache, so that workers only load them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from traceback import walk_tb
+from typing import Final
+
+from hetdask.errors import KernelError
+
+COMPILER: Final = f"{os.sep}numba{os.sep}core{os.sep}"
+"""Folder of Numba's compiler and of its cache: no frame of a kernel that runs is from there."""
+
+CACHE: Final = f"{COMPILER}caching.py"
+
+
+def kernel_error(error: BaseException) -> KernelError | None:
+    """What an error of Numba's compiler or cache means and what helps; None for any other error.
+
+    Parameters
+    ----------
+    error : BaseException
+        As it was raised, or as a worker sent it: with its traceback.
+    """
+    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    if not any(COMPILER in file for file in files) or isinstance(error, MemoryError):
+        return None
+    said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if any(CACHE in file for file in files):
+        folder = os.environ.get("NUMBA_CACHE_DIR")
+        where = "its cache" if folder is None else f"its cache in {folder} (NUMBA_CACHE_DIR)"
+        found = f"Numba can't read or write {where}: {said}"
+        first = (
+            "expected a folder of this machine that can be written, has space left and holds nothing damaged: "
+            f"export NUMBA_CACHE_DIR=/tmp/numba-{os.environ.get('USER', 'cache')}, an empty one"
+        )
+    else:
+        found = f"Numba can't compile the kernels: {said}"
+        first = "expected a Numba that knows this Python: pip install --upgrade numba"
+    return KernelError(
+        f"{found}\n  {first}\n"
+        f"  here are Python {platform.python_version()} (3.12 or newer is needed) and Numba {version('numba')}\n"
+        "  `hetdask doctor` looks closer; NUMBA_DISABLE_JIT=1 runs the kernels as plain Python for the time being, "
+        "which is for small data only"
+    )
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise `KernelError` instead of what Numba's compiler or cache raises in a ``with`` block or a function.
+
+    Raises
+    ------
+    KernelError
+    """
+    try:
+        yield
+    except Exception as error:
+        found = kernel_error(error)
+        if found is None:
+            raise
+        raise found from error
+
+
+@explained()
+def warmup_numba_kernels() -> dict[str, float]:
+    """Run every kernel once on tiny arrays, so that later calls find it compiled.
+
+    Returns
+    -------
+    dict of str to float
+        Seconds for each kernel, and their sum as ``total_warmup_time``. Close to zero where
+        Numba's cache on disk holds the kernels already.
+
+    Raises
+    ------
+    KernelError
+        If Numba can't compile them, or its cache can't be used.
+
+    Examples
+    --------
+    >>> warmup_numba_kernels()["total_warmup_time"] > 0.0
+    True
+    """
+    from hetdask_kernels import warmup_numba_kernels as warm_up
+
+    return warm_up()
+
+
+def main() -> int:
+    """Compile all kernels; 1 if that fails, with the reason on standard error."""
+    try:
+        warmup_numba_kernels()
+    except KernelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
