@@ -26,7 +26,7 @@ from hetdask.config import load_settings
 from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.fitting import refine
-from hetdask.fitting.cold_start import noise_near, reduced_passes
+from hetdask.fitting.cold_start import near_fit, reduced_passes
 from hetdask.fitting.goodness import goodness_of
 from hetdask.fitting.quality import QualityLevels, judge
 from hetdask.model import ThirdComponent
@@ -60,9 +60,10 @@ def experiment(case: Case) -> dict[str, Any] | None:
         settings, runner = load_settings({"parameters": setting.parameters()}), InlineRunner()
         problem, reduced = problem_of(settings, store), reduced_passes(store, runner)
         fit = refine(Passes(store, runner), problem)
-    found = goodness_of(reduced, fit, noise_near(reduced, problem, fit))
-    if found is None:
+    near = near_fit(reduced, problem, fit)
+    if near is None:
         return None
+    found = goodness_of(fit, near.noise, near.structure)
     verdict = judge(found, PHI, QualityLevels())
     return {
         "status": fit.status,

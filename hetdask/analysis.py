@@ -41,7 +41,7 @@ from hetdask.fitting import (
     integrable_bounds,
 )
 from hetdask.fitting.bootstrap import bootstrap
-from hetdask.fitting.cold_start import find_start, noise_near, reduced_passes, settle
+from hetdask.fitting.cold_start import find_start, near_fit, reduced_passes, settle
 from hetdask.fitting.deviations import deviations_of
 from hetdask.fitting.goodness import goodness_of
 from hetdask.fitting.profile import profile
@@ -422,7 +422,7 @@ def _analyse(
 
             # Optima are compared by χ², which a robust method does not minimise.
             lowest = refit(replace(problem, start=best.values)) if best.robust else best
-            winner, rivals, noise = settle(passes, reduced, problem, lowest, found, runner, refit)
+            winner, rivals, near = settle(passes, reduced, problem, lowest, found, runner, refit)
             if not best.robust:
                 best = winner
             elif winner is not lowest:
@@ -433,14 +433,15 @@ def _analyse(
             if prediction is not None:
                 facts["learned"] = learned_summary(prediction, found)
         else:
-            noise = noise_near(reduced, problem, best)
-        facts["noise"] = noise
+            near = near_fit(reduced, problem, best)
+        noise = facts["noise"] = None if near is None else near.noise
     with stages("errors"):
         fitted = passes if data is None or best.retained_information is None else data
         facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
+    facts["goodness"] = None if near is None else goodness_of(best, near.noise, near.structure)
     best = _weighted(passes, reduced, problem, best, facts, settings, stages)
     with stages("residuals"):
-        facts["goodness"], facts["levels"] = goodness_of(reduced, best, facts["noise"]), levels_of(settings)
+        facts["levels"] = levels_of(settings)
         facts["deviations"] = deviations_of(passes, best)
     if settings.fit.refits:
         _refit(store, passes, data, problem, best, facts, settings, runner, stages)
@@ -479,6 +480,7 @@ def _weighted(
     if isinstance(found, str):
         return best
     facts["uncertainty"], facts["noise"] = found.uncertainty, found.noise
+    facts["goodness"] = goodness_of(found.fit, found.noise, found.structure)
     return found.fit
 
 

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.data.reduction import Blocks
-from hetdask.model.correlation import flow_wavevector
-from hetdask.model.dynamics import dynamics
-from hetdask.model.simulation import speckle_intensity
 from hetdask.passes.reduced import nodes_of
+from hetdask.passes.speckle_fields import SpeckleFields
 from hetdask.passes.speckle_scores import mode_shares
 from hetdask.passes.tiles import Series
 from hetdask_kernels.speckles import pair_products
@@ -52,9 +50,7 @@ class BlockNoise:
     """
 
     def __init__(self, series: Series, angle: int, vector: Array, blocks: Blocks, means: Array) -> None:
-        self._dynamics = dynamics(vector, series.time)
-        kappa, _ = flow_wavevector(self._dynamics.phi0, series.phi[angle : angle + 1], series.q[angle : angle + 1])
-        self._q, self._kappa = float(series.q[angle]), float(kappa[0])
+        self._fields = SpeckleFields(series, angle, vector)
         self._keep = (~series.excluded[angle]).astype(np.float64)
         self._means = means
         offset, _, self._rows, self._columns, _ = nodes_of(blocks)
@@ -86,9 +82,7 @@ class BlockNoise:
 
     def speckle(self, contrast: float, speckles: float, rng: np.random.Generator) -> Array:
         """Noise (n,) of c2/offset of so many speckles with a contrast in [LEAST_CONTRAST, 1]."""
-        s = self._dynamics.fraction
-        mean = ((1.0 - s) ** 2 + s**2)[:, None]
-        most = max(1, BATCH_VALUES // mean.size)
+        most = max(1, BATCH_VALUES // self._keep.size)
         noise = np.zeros(self._means.size)
         for modes, share in mode_shares(contrast).items():
             count = round(share * min(speckles, SPECKLES, FIELDS / modes))
@@ -97,7 +91,6 @@ class BlockNoise:
             total = np.zeros_like(noise)
             for first in range(0, count, most):
                 batch = min(most, count - first)
-                intensity = speckle_intensity(self._dynamics, self._kappa, self._q, batch, modes, rng) / mean
-                total += batch * self.influence(intensity, 1.0 / modes)
+                total += batch * self.influence(self._fields.intensity(batch, modes, rng), 1.0 / modes)
             noise += contrast * modes * np.sqrt(share / (count * speckles)) * total
         return noise

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hetdask.data.reduction import choose_level, reduce_store
 from hetdask.errors import FitError
 from hetdask.fitting.coordinates import Coordinates, make_coordinates
+from hetdask.fitting.goodness import Check, structure_of
 from hetdask.fitting.likely import Likely, most_likely
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
@@ -41,6 +42,26 @@ between two optima: 3 sigma, or odds of 90."""
 
 HOPELESS: Final = 4.0 * DECISIVE
 """Optima that are so much worse on reduced data already are not fitted again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Near:
+    """The most likely parameters near a fit, and what the residuals there tell.
+
+    Attributes
+    ----------
+    likely : Likely
+    structure : tuple of Check
+        Whether the residuals have a structure that noise has not.
+    """
+
+    likely: Likely
+    structure: tuple[Check, ...]
+
+    @property
+    def noise(self) -> NoiseModel:
+        """What the residuals say about the noise."""
+        return self.likely.noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,19 +119,19 @@ def find_start(
     coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
 
     def judge(position: Array) -> Verdict:
-        likely = most_likely(passes, coordinates, position, until_noise=True)
+        likely, _ = most_likely(passes, coordinates, position, until_noise=True)
         return Verdict(likely.noise.at_noise_level, likely.position)
 
     return search(passes, problem, seed=seed, runner=runner, judge=judge, given=given, on_round=tell)
 
 
-def noise_near(passes: ReducedPasses, problem: Problem, fit: Refinement) -> NoiseModel | None:
-    """Noise that the residuals show at the most likely parameters near a fit; None where that can't be told."""
-    likely = _likely_near(passes, problem, [fit], InlineRunner())
-    return likely[0].noise if likely else None
+def near_fit(passes: ReducedPasses, problem: Problem, fit: Refinement) -> Near | None:
+    """The most likely parameters near a fit; None where the noise can't be told from its residuals."""
+    near = _near_fits(passes, problem, [fit], InlineRunner())
+    return near[0] if near else None
 
 
-def _likely_near(passes: ReducedPasses, problem: Problem, fits: Sequence[Refinement], runner: Runner) -> list[Likely]:
+def _near_fits(passes: ReducedPasses, problem: Problem, fits: Sequence[Refinement], runner: Runner) -> list[Near]:
     """Most likely parameters near each fit; none at all where one failed or there are too few data to tell."""
     coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
     if not coordinates.names or not all(angle.contrast > 0.0 for fit in fits for angle in fit.angles):
@@ -121,9 +142,10 @@ def _likely_near(passes: ReducedPasses, problem: Problem, fits: Sequence[Refinem
         return []
 
 
-def _climb(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> Likely:
+def _climb(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> Near:
     """Task: climb from one fit."""
-    return most_likely(passes, coordinates, position)
+    likely, gathered = most_likely(passes, coordinates, position)
+    return Near(likely, structure_of(gathered, likely.noise))
 
 
 def settle(
@@ -134,7 +156,7 @@ def settle(
     found: SearchResult,
     runner: Runner,
     refit: Callable[[Problem], Refinement],
-) -> tuple[Refinement, tuple[Rival, ...], NoiseModel | None]:
+) -> tuple[Refinement, tuple[Rival, ...], Near | None]:
     """Fit the other optima of a search that come close, and compare them with the best.
 
     Another optimum is a rival if the most likely parameters near it are others than those near the best one. Data
@@ -159,10 +181,10 @@ def settle(
         The given one, or another that turned out better.
     rivals : tuple of Rival
         The distinct others, best first.
-    noise : NoiseModel or None
-        What the residuals near the best one say; None where that can't be told.
+    near : Near or None
+        The most likely parameters near the best one; None where the noise can't be told.
     """
-    near = _likely_near(reduced, problem, [best], runner)
+    near = _near_fits(reduced, problem, [best], runner)
     points = _effective_points(near[0].noise, passes.n_points) if near else 0.0
     fits = [best]
     for optimum in found.optima[1:]:
@@ -179,12 +201,13 @@ def settle(
     fits.sort(key=level)
     winner = fits[0]
     others = [fit for fit in fits if fit is not best]
-    found_near = [*near, *_likely_near(reduced, problem, others, runner)]
+    found_near = [*near, *_near_fits(reduced, problem, others, runner)]
     if len(found_near) <= len(others):
         return winner, (), None
     by_fit = {id(fit): one for fit, one in zip([best, *others], found_near, strict=True)}
-    likely = [by_fit[id(fit)] for fit in fits]
-    points = _effective_points(likely[0].noise, passes.n_points)
+    near = [by_fit[id(fit)] for fit in fits]
+    likely = [one.likely for one in near]
+    points = _effective_points(near[0].noise, passes.n_points)
     rivals, seen = list[Rival](), [likely[0]]
     for fit, there in zip(fits[1:], likely[1:], strict=True):
         if not any(one.same(there) for one in seen):
@@ -193,7 +216,7 @@ def settle(
             behind = likely[0].noise.log_likelihood - there.noise.log_likelihood
             undecided = abs(2.0 * behind) <= DECISIVE and excess * points <= DECISIVE
             rivals.append(Rival(fit, excess, undecided or 2.0 * behind < -DECISIVE))
-    return winner, tuple(rivals), likely[0].noise
+    return winner, tuple(rivals), near[0]
 
 
 def _effective_points(noise: NoiseModel, n_points: int) -> float:

@@ -19,7 +19,7 @@ Everything here costs as much as the few hundred blocks of each angle; no pixel 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -28,11 +28,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, f, norm
 
 from hetdask.data.reduction import Blocks
-from hetdask.fitting.noise_evidence import AngleBlocks, Evidence, gather
+from hetdask.fitting.noise_evidence import AngleBlocks, Evidence, Gathered
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.refine import Refinement
-from hetdask.model.parameters import NAMES
-from hetdask.passes.reduced import ReducedPasses
 
 Array = NDArray[np.float64]
 CheckName = Literal["level", "lag", "time", "angles", "common"]
@@ -95,29 +93,23 @@ class Goodness:
         return min(1.0, len(self.checks) * min(check.p_value for check in self.checks))
 
 
-def goodness_of(passes: ReducedPasses, fit: Refinement, noise: NoiseModel | None) -> Goodness | None:
-    """Compare the residuals of a fit with the noise; None where that is not known.
+def goodness_of(fit: Refinement, noise: NoiseModel, structure: tuple[Check, ...]) -> Goodness:
+    """Compare the residuals of a fit with the noise.
 
     Parameters
     ----------
-    passes : ReducedPasses
-        Those that the noise was estimated with.
     fit : Refinement
-    noise : NoiseModel or None
+    noise : NoiseModel
         From the most likely parameters near the fit.
+    structure : tuple of Check
+        Of the residuals there, see `structure_of`.
     """
-    if noise is None:
-        return None
     measured = np.array([angle.residual_rms for angle in fit.angles])
     level = (measured / noise.expected_rms) ** 2
     spread = 2.0 * noise.expected_spread / noise.expected_rms
     together = TOGETHER if level.size > 1 else 1.0
     overall = Check("level", float(_chance(np.mean(level), together * np.sqrt(np.sum(spread**2)) / level.size)))
-    gathered = gather(passes, noise.vector, tuple(NAMES.index(name) for name in fit.free))
-    angles = [
-        _Whitened.of(*angle) for angle in zip(gathered.angles, gathered.evidence(), *_strengths(noise), strict=True)
-    ]
-    return Goodness(level, _chance(level, spread), (overall, *_structure(angles, gathered.blocks)))
+    return Goodness(level, _chance(level, spread), (overall, *structure))
 
 
 def _chance(ratio: Array | np.floating, spread: Array | np.floating) -> Array:
@@ -156,8 +148,12 @@ class _Whitened:
         return np.asarray(self.sensitivity[:, None] * (self.axes.T @ (self.root[:, None] * functions)))
 
 
-def _structure(angles: Sequence[_Whitened], blocks: Blocks) -> Iterator[Check]:
-    """Checks of the structure; those are left out for which there are too few blocks."""
+def structure_of(gathered: Gathered, noise: NoiseModel) -> tuple[Check, ...]:
+    """Checks of the structure of residuals whose noise is known; those are left out for which there are too few."""
+    angles = [
+        _Whitened.of(*angle) for angle in zip(gathered.angles, gathered.evidence, *_strengths(noise), strict=True)
+    ]
+    blocks = gathered.blocks
     along = [angle.along(_smooth(blocks)) for angle in angles]
     values = [angle.values for angle in angles]
     lag, time = _neighbours(blocks)
@@ -167,9 +163,7 @@ def _structure(angles: Sequence[_Whitened], blocks: Blocks) -> Iterator[Check]:
         "angles": _smooth_chance(values, along),
         "common": _smooth_chance([np.concatenate(values)], [np.concatenate(along)]) if len(angles) > 1 else None,
     }
-    for name, chance in chances.items():
-        if chance is not None:
-            yield Check(name, chance)
+    return tuple(Check(name, chance) for name, chance in chances.items() if chance is not None)
 
 
 def _neighbour_chance(angles: Sequence[_Whitened], pairs: Array) -> float | None:

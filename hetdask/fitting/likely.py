@@ -69,7 +69,7 @@ def most_likely(
     until_noise: bool = False,
     steps: int = STEPS,
     least_rise: float = RISE,
-) -> Likely:
+) -> tuple[Likely, Gathered]:
     """Climb from an optimum of least squares to the most likely parameters near it.
 
     Without speckle noise the optimum is that already.
@@ -87,6 +87,12 @@ def most_likely(
         At most.
     least_rise : float
         Log-likelihood that a step must gain to be followed by another.
+
+    Returns
+    -------
+    Likely
+    Gathered
+        The blocks of residuals there.
 
     Raises
     ------
@@ -115,19 +121,19 @@ def most_likely(
         step = lsq_linear(jacobian, -residual, bounds=(low, high), method="bvls").x
         for part in SHORTER:
             ahead = position + part * step
-            gathered, there = look(ahead)
+            blocks, there = look(ahead)
             if (rise := there.log_likelihood - noise.log_likelihood) > 0.0:
                 break
         else:
             break
-        position, noise = ahead, there
+        position, gathered, noise = ahead, blocks, there
         residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
         if rise < least_rise:
             break
     if not np.allclose(shown := canonical(position), position, rtol=1e-9, atol=1e-9):
-        position = shown
-        information = _linearised(look(position)[0], noise, coordinates, position)[2]
-    return Likely(position, noise, Motion.of(coordinates, position, information, passes.series))
+        position, gathered = shown, look(shown)[0]
+        information = _linearised(gathered, noise, coordinates, position)[2]
+    return Likely(position, noise, Motion.of(coordinates, position, information, passes.series)), gathered
 
 
 def _linearised(

@@ -244,6 +244,8 @@ class Gathered:
     vector : (14,) float64
         Its parameters.
     angles : list of AngleBlocks
+    evidence : list of Evidence
+        Of every angle.
     blocks : Blocks
         Where the blocks of all angles lie.
     deviates : (S,) float64
@@ -252,12 +254,9 @@ class Gathered:
 
     vector: Array
     angles: list[AngleBlocks]
+    evidence: list[Evidence]
     blocks: Blocks
     deviates: Array
-
-    def evidence(self) -> list[Evidence]:
-        """Evidence of every angle."""
-        return [angle.evidence(*left) for angle, left in zip(self.angles, _after_fit(self.angles), strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathered:
@@ -283,7 +282,8 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathe
         keep = (~series.excluded[m]).astype(np.float64)
         nodes = fields.between_nodes(keep, partition.size, partition.levels)
         angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, fields.between_frames(frames)))
-    return Gathered(np.asarray(vector), angles, partition.larger, deviates)
+    evidence = [angle.evidence(*left) for angle, left in zip(angles, _after_fit(angles), strict=True)]
+    return Gathered(np.asarray(vector), angles, evidence, partition.larger, deviates)
 
 
 def _after_fit(angles: list[AngleBlocks]) -> Iterator[tuple[float, float]]:

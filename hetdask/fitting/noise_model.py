@@ -162,7 +162,7 @@ def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) 
 
 def noise_in(gathered: Gathered, q: Array, n_free: int) -> NoiseModel:
     """Estimate the noise from blocks of residuals of maps with wavevectors `q` (n_phi,), after a fit of `n_free`."""
-    angles = gathered.evidence()
+    angles = gathered.evidence
     group = np.unique(np.round(np.log(q / np.median(q)) / SAME_Q), return_inverse=True)[1].ravel()
     estimate = _Estimate(angles, gathered.deviates, group)
     white, share = estimate.white, estimate.share

@@ -8,6 +8,7 @@ speckles that the fitted model predicts (`hetdask.passes.speckle_scores`), of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,7 +20,7 @@ from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
 from hetdask.model.parameters import NAMES
-from hetdask.passes.normal import Projection, project
+from hetdask.passes.normal import project
 from hetdask.passes.speckle_scores import score_covariance
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Kind = Literal["speckle", "iid"]
+
+PILOT: Final = 256
+"""Speckles of each angle that tell how many more are needed."""
+
+PRECISION: Final = 0.025
+"""Of standard errors, relative, from the number of simulated speckles."""
+
+SPREAD: Final = 10.0
+"""Variance of the square of a score over its mean squared: 2 for Gaussian scores, more where few modes interfere."""
 
 UNKNOWN_NOISE: Final = (
     "errors take pixels as independent, since the noise could not be told from the residuals: the scatter between "
@@ -77,7 +87,7 @@ class Uncertainty:
 def uncertainty_of(
     passes: DataPasses, fit: Refinement, noise: NoiseModel | None, runner: Runner, *, seed: int
 ) -> Uncertainty:
-    """Errors of a fit; costs one pass over the data and some thousand simulated speckles for each angle.
+    """Errors of a fit; costs one pass over the data and up to some thousand simulated speckles.
 
     Parameters
     ----------
@@ -102,9 +112,20 @@ def uncertainty_of(
     else:
         kind = "speckle"
         offset = result.offset + series.baseline
-        scores = score_covariance(series, fit.values, free, result.contrast / offset, runner, seed=seed)
-        middle = _gradient_covariance(result, sigma, noise, offset, scores)
-        covariance, reason = inverse @ middle @ inverse, _verdict(noise)
+        weight = sigma**-2.0
+        white = np.einsum("m,mkl->kl", (weight * noise.sigma_white) ** 2, result.gauss_newton)
+        strength = (weight * result.contrast * offset) ** 2 / noise.speckles
+
+        def covariances(seed: tuple[int, ...], speckles: NDArray[np.int64]) -> Array:
+            """Of the estimates, from the speckles of each angle (n_phi, p, p)."""
+            scores = score_covariance(
+                series, fit.values, free, result.contrast / offset, runner, seed=seed, speckles=speckles
+            )
+            return inverse @ (strength[:, None, None] * scores) @ inverse
+
+        covariance = inverse @ white @ inverse
+        covariance = covariance + _speckle_covariance(covariances, series.n_phi, covariance, seed)
+        reason = _verdict(noise)
     return Uncertainty(
         kind=kind,
         reason=reason,
@@ -137,12 +158,21 @@ def inverse_without_null(gauss_newton: Array, unit: Array) -> Array:
     return np.asarray(kept @ inverse @ kept.T * np.outer(unit, unit))
 
 
-def _gradient_covariance(result: Projection, sigma: Array, noise: NoiseModel, offset: Array, scores: Array) -> Array:
-    """Covariance (p, p) of half the gradient of χ² at the truth."""
-    weight = sigma**-2.0
-    white = (weight * noise.sigma_white) ** 2
-    speckle = (weight * result.contrast * offset) ** 2 / noise.speckles
-    return np.asarray(np.einsum("m,mkl->kl", white, result.gauss_newton) + np.einsum("m,mkl->kl", speckle, scores))
+def _speckle_covariance(
+    covariances: Callable[[tuple[int, ...], NDArray[np.int64]], Array], n_phi: int, white: Array, seed: int
+) -> Array:
+    """Sum over the angles of `covariances(seed, speckles)` (n_phi, p, p), each with as many speckles as it needs.
+
+    A few show how much of the variance of each parameter comes from which angle, beside that of `white` noise (p, p).
+    """
+    few = np.full(n_phi, PILOT)
+    pilot = covariances((seed, 0), few)
+    total = np.diagonal(white) + np.diagonal(pilot.sum(axis=0))
+    share = np.max(np.diagonal(pilot, axis1=1, axis2=2) / np.where(total > 0.0, total, 1.0), axis=1)
+    more = np.maximum(np.ceil(SPREAD * share * share.sum() / (2.0 * PRECISION) ** 2).astype(np.int64) - PILOT, 0)
+    rest = covariances((seed, 1), more)
+    known = (few / (few + more))[:, None, None]
+    return np.asarray(np.sum(known * pilot + (1.0 - known) * rest, axis=0))
 
 
 def _verdict(noise: NoiseModel) -> str:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from hetdask.errors import FitError
 from hetdask.fitting.coordinates import make_coordinates
+from hetdask.fitting.goodness import Check, structure_of
 from hetdask.fitting.identifiability import cautions, identify, natural_units
 from hetdask.fitting.likely import most_likely, weighted_sums
-from hetdask.fitting.noise_evidence import gather
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
@@ -71,6 +71,8 @@ class Weighted:
     uncertainty : Uncertainty
         Its `covariance_iid` is that of the plain fit.
     noise : NoiseModel
+    structure : tuple of Check
+        Whether the residuals have a structure that noise has not.
     blocks : int
         Block means of all angles.
     """
@@ -78,6 +80,7 @@ class Weighted:
     fit: Refinement
     uncertainty: Uncertainty
     noise: NoiseModel
+    structure: tuple[Check, ...]
     blocks: int
 
 
@@ -116,7 +119,9 @@ def weigh(
     series, free = reduced.series, problem.free
     coordinates = make_coordinates(problem, series.time, series.q)
     try:
-        likely = most_likely(reduced, coordinates, coordinates.encode(plain.values), steps=STEPS, least_rise=LEAST_RISE)
+        likely, gathered = most_likely(
+            reduced, coordinates, coordinates.encode(plain.values), steps=STEPS, least_rise=LEAST_RISE
+        )
     except (FitError, np.linalg.LinAlgError):
         return NO_NOISE
     if not likely.noise.at_noise_level:
@@ -124,7 +129,6 @@ def weigh(
     values = coordinates.decode(likely.position)
     if _strayed(plain, values, uncertainty.stderr):
         return ASTRAY
-    gathered = gather(reduced, values, free)
     _, _, information = weighted_sums(gathered, likely.noise, np.eye(len(free)))
     unit = natural_units(values, series)[list(free)]
     covariance = inverse_without_null(information, unit)
@@ -148,6 +152,7 @@ def weigh(
             cautions=cautions(values, free, series),
         ),
         noise=likely.noise,
+        structure=structure_of(gathered, likely.noise),
         blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
     )
 

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import dynamics
-from hetdask.model.simulation import speckle_intensity
 from hetdask.passes.factors import LANE, angle_factors, series_factors
+from hetdask.passes.speckle_fields import SpeckleFields
 from hetdask.passes.tiles import Series
 from hetdask_kernels import model_gram
 from hetdask_kernels.scores import model_rows, pair_sums
@@ -31,14 +30,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SPECKLES: Final = 4096
-"""Speckles that are simulated for each angle: standard errors then come out within 2 or 3 %."""
+MODES: Final = 4
+"""Speckles of many modes are nearly Gaussian, so fewer do: no more than so many modes a speckle are simulated."""
 
-FIELDS: Final = 4 * SPECKLES
-"""Speckles of many modes are nearly Gaussian, so fewer do: no more than so many modes in all are simulated."""
-
-BATCHES: Final = 4
-"""Tasks in which the speckles of one angle are simulated; each prepares the sums of the model once."""
+BATCH: Final = 1024
+"""Speckles of one angle that a task simulates; each prepares the sums of the model once."""
 
 VALUES: Final = 2**19
 """Intensities that a task holds at the same time: 4 MiB, twice over."""
@@ -54,6 +50,7 @@ class _Batch:
     angle: int
     contrast: float
     seed: tuple[int, ...]
+    speckles: int
 
 
 def score_covariance(
@@ -63,10 +60,10 @@ def score_covariance(
     contrast: Array,
     runner: Runner,
     *,
-    seed: int,
-    speckles: int = SPECKLES,
+    seed: tuple[int, ...],
+    speckles: NDArray[np.int64],
 ) -> Array:
-    """Covariance (n_phi, p, p) of the score of one speckle of each angle.
+    """Covariance (n_phi, p, p) of the score of one speckle of each angle; 0 where none is simulated.
 
     Parameters
     ----------
@@ -77,19 +74,19 @@ def score_covariance(
     contrast : (n_phi,) float64
         Contrast over offset.
     runner : Runner
-    seed : int
-    speckles : int
-        To be simulated; fewer where the contrast is low.
+    seed : tuple of int
+    speckles : (n_phi,) int64
+        To be simulated for each angle; fewer where the contrast is low.
     """
     batches = [
-        _Batch(m, contrast_of_speckles(float(contrast[m])), (seed, m, k))
+        _Batch(m, contrast_of_speckles(float(contrast[m])), (*seed, m, first), min(BATCH, int(speckles[m]) - first))
         for m in range(series.n_phi)
-        for k in range(BATCHES)
+        for first in range(0, int(speckles[m]), BATCH)
     ]
-    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, speckles // BATCHES)
+    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free)
     total = np.zeros((series.n_phi, len(free), len(free)))
     for batch, moment in zip(batches, moments, strict=True):
-        total[batch.angle] += moment / BATCHES
+        total[batch.angle] += moment * batch.speckles / speckles[batch.angle]
     return total
 
 
@@ -111,13 +108,13 @@ def mode_shares(contrast: float) -> dict[int, float]:
     return {few: share, few + 1: 1.0 - share}
 
 
-def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], speckles: int) -> Array:
+def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...]) -> Array:
     """Task: mean product (p, p) of the scores of simulated speckles."""
     rng = np.random.default_rng(batch.seed)
     moment = np.zeros((len(free), len(free)))
     score = Scores(series, batch.angle, vector, free)
     for modes, share in mode_shares(batch.contrast).items():
-        count = round(share * min(speckles, speckles * FIELDS / SPECKLES / modes))
+        count = round(share * batch.speckles * min(1.0, MODES / modes))
         if count > 1:
             scores = score.simulate(count, modes, rng) * (batch.contrast * modes)
             moment += share * np.cov(scores, rowvar=False).reshape(moment.shape)
@@ -137,9 +134,7 @@ class Scores:
 
     def __init__(self, series: Series, angle: int, vector: Array, free: tuple[int, ...]) -> None:
         one = slice(angle, angle + 1)
-        self._dynamics = dynamics(vector, series.time)
-        kappa, _ = flow_wavevector(self._dynamics.phi0, series.phi[one], series.q[one])
-        self._q, self._kappa = float(series.q[angle]), float(kappa[0])
+        self._fields = SpeckleFields(series, angle, vector)
         shared = series_factors(dynamics(vector, series.padded_time), series.block)
         factors = angle_factors(shared, series.phi[one], series.q[one], series.excluded[one])
         self._keep = factors.keep[0]
@@ -164,13 +159,9 @@ class Scores:
 
     def simulate(self, count: int, modes: int, rng: np.random.Generator) -> Array:
         """Scores (count, p) of simulated speckles of `modes` modes."""
-        s = self._dynamics.fraction
-        mean = ((1.0 - s) ** 2 + s**2)[:, None]
-        most = max(1, VALUES // s.size)
+        most = max(1, VALUES // self._keep.size)
         scores = np.empty((count, self._rows.shape[1]))
         for first in range(0, count, most):
             part = scores[first : first + most]
-            intensity = speckle_intensity(self._dynamics, self._kappa, self._q, part.shape[0], modes, rng)
-            intensity /= mean
-            part[:] = self.of(intensity.T, modes)
+            part[:] = self.of(self._fields.intensity(part.shape[0], modes, rng).T, modes)
         return scores

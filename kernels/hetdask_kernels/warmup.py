@@ -12,6 +12,7 @@ from hetdask_kernels.blocks import block_model, block_sums, weighted_products
 from hetdask_kernels.compress import polynomials_needed
 from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
+from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import tile_model, weighted_gram
 from hetdask_kernels.prepare import prepare_tile
 from hetdask_kernels.scores import model_rows, pair_sums
@@ -60,6 +61,10 @@ def _calls() -> dict[str, Callable[[], object]]:
         block_sums(tile[0], 0, 0, 0.0, rows, rows, rows + 1, np.zeros((3, 1)))
         weighted_products(two, keep[:1])
 
+    def fields() -> None:
+        normal = np.ones((1, 2, 1), dtype=np.complex128)
+        field_intensity(normal, factor[:1, :2], factor[:1, :2], normal[..., 0], normal[0], np.ones((1, 1)))
+
     def speckles() -> None:
         single, chain = np.ones((2, 2)), np.ones((2, 2, 2, 2), dtype=np.complex128)
         block_covariance(rows, rows, single, chain, 0.5)
@@ -74,6 +79,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         "contract_steep_tiles": contract_steep,
         "contract_tiles": contract,
         "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
+        "field_intensity": fields,
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
         "frame_gains": lambda: frame_gains(keep, keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
         "mean_decay": lambda: mean_decay(keep, keep, 1),

@@ -17,7 +17,7 @@ from hetdask.errors import ClusterError, ConfigError
 from hetdask.fitting import Refinement, fit_store
 from hetdask.fitting.block_noise import BlockNoise
 from hetdask.fitting.bootstrap import bootstrap
-from hetdask.fitting.cold_start import noise_near, reduced_passes
+from hetdask.fitting.cold_start import near_fit, reduced_passes
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.refits import Refits, prepare_refits, refit_bytes, refit_level
 from hetdask.fitting.speckle_covariance import Fields
@@ -100,9 +100,9 @@ def fit(speckled: Store) -> tuple[Refits, Refinement, NoiseModel]:
     runner, problem = InlineRunner(), problem_of(load_settings(settings()), speckled)
     passes = Passes(speckled, runner)
     (best,) = fit_store(passes, problem)
-    noise = noise_near(reduced_passes(speckled, runner), problem, best)
-    assert noise is not None
-    return prepare_refits(speckled, passes, problem, best, runner), best, noise
+    near = near_fit(reduced_passes(speckled, runner), problem, best)
+    assert near is not None
+    return prepare_refits(speckled, passes, problem, best, runner), best, near.noise
 
 
 def test_refits_scatter_as_the_standard_errors_say_where_the_problem_is_linear(speckled: Store) -> None:

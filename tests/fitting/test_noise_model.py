@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hetdask.data.noise import white_noise
 from hetdask.data.reduction import reduce_maps
-from hetdask.fitting.cold_start import noise_near
+from hetdask.fitting.cold_start import near_fit
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.problem import Problem, integrable_bounds
 from hetdask.fitting.refine import refine
@@ -42,9 +42,9 @@ def estimated(vector: NDArray[np.float64], maps: NDArray[np.float64], free: tupl
     passes = ReducedPasses(series, reduce_maps(maps, 0, white))
     lower, upper = np.array([(spec.lower, spec.upper) for spec in PARAMETERS]).T
     problem = Problem(vector, integrable_bounds(lower, 0.0), upper, free, white)
-    noise = noise_near(passes, problem, refine(passes, problem))
-    assert noise is not None
-    return noise
+    near = near_fit(passes, problem, refine(passes, problem))
+    assert near is not None
+    return near.noise
 
 
 def speckle_maps(decay: float, speckles: int, sigma: float, seed: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from hetdask.fitting.speckle_covariance import Fields
 from hetdask.model import as_vector, correlation, correlation_gradient, dynamics
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.simulation import speckle_intensity
+from hetdask.passes.speckle_fields import SpeckleFields
 from hetdask.passes.speckle_scores import Scores, score_covariance
 from hetdask.passes.tiles import Series
 from hetdask_cluster.runner import InlineRunner
@@ -41,6 +42,16 @@ def pixels(angle: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return row, column, g, slopes - scaling @ np.linalg.lstsq(scaling, slopes)[0]
 
 
+@pytest.mark.parametrize(("count", "modes"), [(5, 3), (700, 60)])
+def test_speckles_are_those_of_the_model(count: int, modes: int) -> None:
+    d = dynamics(FLOW, TIME)
+    kappa, _ = flow_wavevector(d.phi0, PHI, Q)
+    mean = (1.0 - d.fraction) ** 2 + d.fraction**2
+    found = SpeckleFields(series(), 1, FLOW).intensity(count, modes, np.random.default_rng(6))
+    wanted = speckle_intensity(d, kappa[1], Q[1], count, modes, np.random.default_rng(6))
+    np.testing.assert_allclose(found, wanted / mean[:, None], rtol=1e-11)
+
+
 @pytest.mark.parametrize("angle", [0, 1])
 def test_scores_are_those_of_all_pixels(angle: int) -> None:
     row, column, g, slopes = pixels(angle)
@@ -60,7 +71,9 @@ def test_scores_are_those_of_all_pixels(angle: int) -> None:
 
 @pytest.mark.parametrize("contrast", [0.07, 0.4, 1.0])
 def test_simulated_scores_scatter_as_the_closed_form_says(contrast: float) -> None:
-    found = score_covariance(series(), FLOW, FREE, np.full(2, contrast), InlineRunner(), seed=3, speckles=65_536)
+    found = score_covariance(
+        series(), FLOW, FREE, np.full(2, contrast), InlineRunner(), seed=(3,), speckles=np.full(2, 65_536)
+    )
     for angle in range(2):
         row, column, _, slopes = pixels(angle)
         d = dynamics(FLOW, TIME)
@@ -79,6 +92,7 @@ def test_simulated_scores_scatter_as_the_closed_form_says(contrast: float) -> No
 
 def test_errors_are_repeatable() -> None:
     arguments = (series(), FLOW, FREE, np.full(2, 0.4), InlineRunner())
-    one = score_covariance(*arguments, seed=3, speckles=64)
-    np.testing.assert_array_equal(one, score_covariance(*arguments, seed=3, speckles=64))
-    assert not np.array_equal(one, score_covariance(*arguments, seed=4, speckles=64))
+    few = np.array([64, 32])
+    one = score_covariance(*arguments, seed=(3,), speckles=few)
+    np.testing.assert_array_equal(one, score_covariance(*arguments, seed=(3,), speckles=few))
+    assert not np.array_equal(one, score_covariance(*arguments, seed=(4,), speckles=few))
