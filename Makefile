@@ -79,6 +79,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# The page of the docs that lists the keys of heterodyne-analysis; a test says when it is behind.
+.PHONY: keys
+keys: $(VENV)/.installed
+	$(BIN)/python -m hetdask.config.original.page docs/configuration-keys.md
+
 # Needs uv. One file for Python 3.12 and 3.13 on every platform.
 .PHONY: lock
 lock:

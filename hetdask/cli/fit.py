@@ -43,17 +43,22 @@ def fit(
     resume: bool,
     overwrite: bool,
     quiet: bool,
+    verbose: bool,
     performance_report: Path | None,
     **options: Any,
 ) -> int:
     """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other: leave one out")
     settings = settings_of(config, **options)
     if dry_run:
         from hetdask.cli.compute import show_plan
 
         show_plan(settings)
         return 0
-    result = run_settings(settings, resume=resume, overwrite=overwrite, quiet=quiet, performance=performance_report)
+    result = run_settings(
+        settings, resume=resume, overwrite=overwrite, quiet=quiet, verbose=verbose, performance=performance_report
+    )
 
     from hetdask.results.summary import print_summary, summary
 
@@ -105,6 +110,7 @@ def run_settings(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
     performance: Path | None = None,
 ) -> Result:
     """Ingest, fit and write the run folder.
@@ -118,6 +124,8 @@ def run_settings(
         Replace an earlier run.
     quiet : bool
         Show no progress.
+    verbose : bool
+        Show each step and evaluation on a line of its own.
     performance : Path, optional
         Where to write Dask's report of what the workers did.
 
@@ -135,7 +143,7 @@ def run_settings(
 
     plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
-    with run_log(folder) as log, show_progress(quiet=quiet) as progress:
+    with run_log(folder) as log, show_progress(quiet=quiet, verbose=verbose) as progress:
         try:
             with ExitStack() as stack:
                 runner = stack.enter_context(open_compute(settings.compute))

@@ -93,7 +93,7 @@ fit_options = combine(
         type=click.Choice(["classical", "robust", "all"]),
         help="Those under fit.classical or fit.robust, or all of them, compared. [default: classical]",
     ),
-    click.option("-o", "--output", type=click.Path(), metavar="RUN", help="Run folder."),
+    click.option("-o", "--output", "--output-dir", type=click.Path(), metavar="RUN", help="Run folder."),
     compute_options,
     click.option(
         "--start",
@@ -136,6 +136,7 @@ fit_options = combine(
     ),
     click.option("--no-plots", is_flag=True, help="Draw no figures."),
     click.option("-q", "--quiet", is_flag=True, help="Show the result only."),
+    click.option("-v", "--verbose", is_flag=True, help="Show each step and evaluation on a line of its own."),
 )
 
 plot_options = combine(

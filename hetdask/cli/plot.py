@@ -76,6 +76,7 @@ def plot_data(config: str | None, request: Request, options: dict[str, Any]) -> 
     if config is None and request.experimental:
         raise click.UsageError("--plot-experimental-data needs --config: which data?")
     resume, overwrite, quiet = (options.pop(name) for name in ("resume", "overwrite", "quiet"))
+    verbose = options.pop("verbose")
     if config is None:
         config = str(files("hetdask.config").joinpath("demo.yaml"))
         options["output"] = options["output"] or "hetdask_run"
@@ -84,12 +85,12 @@ def plot_data(config: str | None, request: Request, options: dict[str, Any]) -> 
         for path in plot_simulated(settings, request):
             click.echo(str(path))
     if request.experimental:
-        for path in plot_experimental(settings, resume=resume, overwrite=overwrite, quiet=quiet):
+        for path in plot_experimental(settings, resume=resume, overwrite=overwrite, quiet=quiet, verbose=verbose):
             click.echo(str(path))
     return 0
 
 
-def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quiet: bool) -> list[Path]:
+def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quiet: bool, verbose: bool) -> list[Path]:
     """Ingest the data, unless their store is there already, and draw them with their statistics.
 
     Returns
@@ -109,7 +110,10 @@ def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quie
     target = folder / EXPERIMENTAL
     with writing(folder):
         target.mkdir(parents=True, exist_ok=True)
-    with show_progress(quiet=quiet) as progress, open_compute(settings.compute, prepare=False) as runner:
+    with (
+        show_progress(quiet=quiet, verbose=verbose) as progress,
+        open_compute(settings.compute, prepare=False) as runner,
+    ):
         store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
     shown = shown_angles(store.n_phi, MOST)
     maps = [

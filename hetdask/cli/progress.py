@@ -46,10 +46,13 @@ class PlainProgress:
     ----------
     quiet : bool
         Only the log.
+    verbose : bool
+        Every line, not one now and then.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._quiet = quiet
+        self._pause = 0.0 if verbose else PLAIN_SECONDS
         self._shown = 0.0
         self._began = time.perf_counter()
         self._memory = ""
@@ -78,7 +81,7 @@ class PlainProgress:
     def _now_and_then(self, text: str, *, last: bool) -> None:
         log.info("%s", text)
         now = time.perf_counter()
-        if not self._quiet and (last or now - self._shown >= PLAIN_SECONDS):
+        if not self._quiet and (last or now - self._shown >= self._pause):
             self._shown = now
             self._tell(f"  {text}", logged=True)
 
@@ -133,10 +136,10 @@ class LiveProgress:
 
 
 @contextmanager
-def show_progress(*, quiet: bool = False) -> Iterator[PlainProgress | LiveProgress]:
-    """Progress for a ``with`` block: live on a terminal, plain elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield PlainProgress(quiet=quiet)
+def show_progress(*, quiet: bool = False, verbose: bool = False) -> Iterator[PlainProgress | LiveProgress]:
+    """Progress for a ``with`` block: live on a terminal, plain elsewhere and where every line is asked for."""
+    if quiet or verbose or not sys.stderr.isatty():
+        yield PlainProgress(quiet=quiet, verbose=verbose)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

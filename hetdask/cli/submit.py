@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hetdask_cluster.memory import MemoryPlan
     from hetdask_cluster.site import Site
 
-OWN: tuple[str, ...] = ("scheduler", "site", "workers", "memory_limit", "dry_run", "quiet")
+OWN: tuple[str, ...] = ("scheduler", "site", "workers", "memory_limit", "dry_run", "quiet", "verbose")
 """Options that the job gets from its allocation, or that are for this command."""
 
 
@@ -47,7 +47,7 @@ def command(context: click.Context, /, config: str, **options: Any) -> int:
     overrides = [parse_assignment(text) for text in options["assignments"]]
     memory = plan_in_job(site, options["workers"], options["memory_limit"])
     plan_data(load_settings(config, overrides), memory).require()
-    arguments = [*_fit_arguments(context, config), "--quiet"]
+    arguments = [*_fit_arguments(context, config), "--verbose" if options["verbose"] else "--quiet"]
     if site.nodes == 1:
         arguments += ["--scheduler", "local", "--workers", str(memory.workers)]
         arguments += ["--memory-limit", f"{memory.budget // 2**20}MiB"]
@@ -88,7 +88,7 @@ def _fit_arguments(context: click.Context, config: str) -> list[str]:
         value = context.params.get(name)
         if not isinstance(parameter, click.Option) or name in OWN or value is None:
             continue
-        flag = max(parameter.opts, key=len)
+        flag = next(name for name in parameter.opts if name.startswith("--"))
         if parameter.is_flag:
             found += [flag] if value else []
         elif parameter.multiple:

@@ -8,13 +8,13 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from hetdask.config.original import SOURCES, is_original, translate
+from hetdask.config.original import Note, grouped, is_original, translate
 from hetdask.config.settings import Settings
 from hetdask.errors import ConfigError
 from hetdask_cluster.site import Site
@@ -49,6 +49,23 @@ _Loader.add_implicit_resolver(
 )
 
 
+class Reading(NamedTuple):
+    """Settings, and what of a file of heterodyne-analysis they leave out.
+
+    Attributes
+    ----------
+    settings : Settings
+    notes : list of Note
+        Keys of the other package's format that have no effect here, or another one.
+    original : bool
+        Whether the file is in that format.
+    """
+
+    settings: Settings
+    notes: list[Note]
+    original: bool
+
+
 def load_settings(
     config: str | Path | Mapping[str, Any] | Settings, overrides: Iterable[tuple[str, Any]] = ()
 ) -> Settings:
@@ -76,26 +93,40 @@ def load_settings(
     >>> load_settings({"parameters": {"v0": {"value": 120.0}}}).parameter_table()[6].value
     120.0
     """
+    settings, notes, _ = read_settings(config, overrides)
+    if notes:
+        told = "\n".join(grouped(notes))
+        warnings.warn(
+            f"{_name(config)}: these keys have no effect here, or another one:\n{told}", ConfigWarning, stacklevel=2
+        )
+    return settings
+
+
+def read_settings(
+    config: str | Path | Mapping[str, Any] | Settings, overrides: Iterable[tuple[str, Any]] = ()
+) -> Reading:
+    """Read settings as `load_settings` does, with notes instead of a warning."""
     if isinstance(config, Settings):
-        content, name = config.model_dump(exclude_unset=True), "settings"
-    elif isinstance(config, Mapping):
-        content, name = dict(config), "configuration"
+        content = config.model_dump(exclude_unset=True)
     else:
-        content, name = read_file(Path(config)), str(config)
-    origin: Mapping[str, str] = {}
-    if is_original(content):
-        content, notes = translate(content)
-        origin = SOURCES
-        if notes:
-            warnings.warn(f"{name}: these keys have no effect here:\n" + "\n".join(notes), ConfigWarning, stacklevel=2)
+        content = dict(config) if isinstance(config, Mapping) else read_file(Path(config))
+    original, notes, origin = is_original(content), list[Note](), dict[str, list[str]]()
+    if original:
+        content, notes, origin = translate(content)
     for key, value in overrides:
         _override(content, key, value)
     try:
-        return _validated(content, Settings)
+        return Reading(_validated(content, Settings), notes, original)
     except ConfigError as error:
         message = str(error)
-        told = [f"\n  ({key} is {source} in this file)" for key, source in origin.items() if key in message]
-        raise ConfigError(f"{name}: {message}{''.join(told)}") from error.__cause__
+        told = [f"\n  ({key} is {', '.join(paths)} in this file)" for key, paths in origin.items() if key in message]
+        raise ConfigError(f"{_name(config)}: {message}{''.join(told)}") from error.__cause__
+
+
+def _name(config: str | Path | Mapping[str, Any] | Settings) -> str:
+    if isinstance(config, Settings):
+        return "settings"
+    return "configuration" if isinstance(config, Mapping) else str(config)
 
 
 def load_site(path: str | Path) -> Site:

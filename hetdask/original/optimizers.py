@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult
 
 from hetdask.analysis import fit
 from hetdask.config import Settings
-from hetdask.config.original import METHODS, ROBUST, is_original
+from hetdask.config.original import METHODS, ROBUST_METHODS, is_original
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import NAMES, as_vector
 from hetdask.original.configuration import Config, Configuration, merged
@@ -174,7 +174,7 @@ class RobustHeterodyneOptimizer(_Optimizer):
         t1_array: ArrayLike | None = None,
         t2_array: ArrayLike | None = None,
         initial_params: ArrayLike | Mapping[str, float] | None = None,
-        method: str = ROBUST[0],
+        method: str = ROBUST_METHODS[0],
         *,
         gamma: float | None = None,
         epsilon: float | None = None,
@@ -241,7 +241,7 @@ class RobustHeterodyneOptimizer(_Optimizer):
         initial_parameters: ArrayLike | Mapping[str, float] | None = None,
         phi_angles: ArrayLike | None = None,
         c2_experimental: ArrayLike | None = None,
-        method: str = ROBUST[0],
+        method: str = ROBUST_METHODS[0],
         **sizes: Any,
     ) -> tuple[Array, OptimizeResult]:
         """The same as `optimize`; returns parameters (14,) and results."""

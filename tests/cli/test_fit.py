@@ -40,10 +40,13 @@ def test_a_fit_ends_with_its_summary_its_files_and_status_0(program: Program, co
 
 
 def test_the_root_form_is_the_same_fit(program: Program, config: Path) -> None:
-    assert program(["--config", config, "--method", "classical", "-o", config.parent / "a"]).status == 0
+    told = program(["--config", config, "--method", "classical", "--output-dir", config.parent / "a", "--verbose"])
+    assert told.status == 0
     assert program(["fit", config, "-o", config.parent / "b", "--quiet"]).status == 0
     first, second = result_of(config.parent / "a"), result_of(config.parent / "b")
     assert first["chi_squared"] == second["chi_squared"]
+    # Each evaluation has its line.
+    assert told.err.count("evaluation") == len((config.parent / "a" / "history.jsonl").read_text().splitlines()) > 3
 
 
 def test_quiet_shows_the_result_only(program: Program, config: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_package_loads_nothing_heavy_and_finds_all_its_names() -> None:
         ["--method", "classical"],
         ["--config", "x.yaml", "--method", "sturdy"],
         ["--workers", "2", "fit", "x.yaml"],
+        ["--config", "x.yaml", "--quiet", "--verbose"],
         ["fit", "x.yaml", "--workers", "two"],
         ["ingest", "a", "b", "--frames", "1-400"],
         ["ingest", "a", "b", "--angles", "10"],

@@ -8,7 +8,6 @@ import pytest
 
 from hetdask.config import ConfigWarning, Settings, load_settings
 from hetdask.config.methods import ReductionSettings
-from hetdask.config.original import COMMENTS, WITHOUT_EFFECT, translate
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import NAMES
 
@@ -153,7 +152,7 @@ def test_robust_methods_that_are_switched_off_do_not_run() -> None:
 def test_robust_options_without_a_meaning_here_are_named() -> None:
     content = robust(
         jacobian_epsilon=1e-6,
-        enable_caching=True,
+        enable_caching=False,
         preferred_solver="SCS",
         solver_settings={"Method": 2},
         subsampling={"enabled": True},
@@ -162,9 +161,14 @@ def test_robust_options_without_a_meaning_here_are_named() -> None:
     with pytest.warns(ConfigWarning) as caught:
         load_settings(content)
     text = str(caught[0].message)
-    for key in ("jacobian_epsilon: deriv", "enable_caching: every", "preferred_solver: cone", "solver_settings: cone"):
+    for key in (
+        "jacobian_epsilon: deriv",
+        "enable_caching: what was evaluated",
+        "preferred_solver: cone",
+        "solver_settings.Method: cone",
+    ):
         assert f"robust_optimization.{key}" in text
-    assert "robust_optimization.subsampling: methods share fit.reduction" in text
+    assert "robust_optimization.subsampling.enabled: classical and robust methods fit the same data" in text
     assert "bootstrap_method: segments of time are resampled" in text
 
 
@@ -178,8 +182,8 @@ def test_options_of_methods_without_a_meaning_here_are_named() -> None:
     assert len(caught) == 1
     text = str(caught[0].message)
     assert "Nelder-Mead.xatol: parameters of different units" in text
-    assert "Nelder-Mead: the method nelder-mead has" in text
-    assert "Gurobi: the method trust-region takes its place" in text
+    assert "Nelder-Mead.disp: the method nelder-mead has" in text
+    assert "Gurobi.time_limit: no method has a limit of time; use fit.max_evaluations" in text
     assert "selection_strategy: of several methods" in text
 
 
@@ -240,7 +244,8 @@ def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead()
         load_settings(content)
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert text.count("performance_settings.parallel_processing:") == 1
+    assert text.count("performance_settings.parallel_processing.backend: Dask runs") == 1
+    assert "chunk_size" not in text
     assert "classical_optimization.selection_strategy: of several" in text
     assert "optimization_config.angle_filterin.a: unknown" in text
     assert "comment" not in text
@@ -276,14 +281,6 @@ def test_performance_mode_lifts_limits_of_threads_and_of_data_in_memory(monkeypa
     monkeypatch.setenv("HETERODYNE_PERFORMANCE_MODE", "yes")
     with pytest.raises(ConfigError, match="found 'yes', expected 1 or 0"):
         load(content)
-
-
-def test_each_key_is_either_read_or_explained() -> None:
-    known = {*WITHOUT_EFFECT, *COMMENTS}
-    assert all(text.strip() for text in WITHOUT_EFFECT.values())
-    assert not COMMENTS & set(WITHOUT_EFFECT)
-    _, notes = translate({key.split(".")[0]: {} for key in known})
-    assert notes == []
 
 
 @pytest.mark.parametrize(
@@ -327,3 +324,37 @@ def test_the_configuration_that_is_shipped_is_valid() -> None:
         settings = load_settings(CONFIGS / "original.json")
     assert settings.data.angles is not None
     assert settings.data.source is not None
+
+
+def test_one_transport_coefficient_counts_for_reference_and_sample() -> None:
+    values = [100.0, -0.5, 10.0, 80.0, 0.1, 2.0, 0.3, 0.01, 0.0, 0.2, 15.0]
+    content = original(
+        initial_parameters={"values": values, "active_parameters": ["D0", "v0"]},
+        parameter_space={"bounds": [{"name": "v0", "min": 0.0, "max": 500.0}, {"name": "D0", "min": 2.0, "max": 3e4}]},
+    )
+    with pytest.warns(ConfigWarning, match="one transport coefficient"):
+        settings = load_settings(content)
+    table = {row.name: row for row in settings.parameter_table()}
+    assert table["D0_ref"][1:] == table["D0_sample"][1:] == (100.0, 2.0, 3e4, False)
+    assert table["alpha_sample"].value == -0.5
+    assert table["v0"][1:] == (80.0, 0.0, 500.0, False)
+    assert [table[name].value for name in ("f0", "f1", "f2", "f3", "phi0")] == values[6:]
+    assert [row.name for row in settings.parameter_table() if not row.fixed] == ["D0_ref", "D0_sample", "v0"]
+
+
+def test_shear_rates_are_no_velocities_and_a_search_begins() -> None:
+    names = ["D0", "alpha", "D_offset", "gamma_dot_t0", "beta", "gamma_dot_t_offset", "phi0"]
+    content = original(
+        initial_parameters={"values": [1324.1, -0.014, -0.67, 0.003, -0.9, 0.0, 0.0], "active_parameters": names},
+        parameter_space={
+            "bounds": [{"name": "gamma_dot_t0", "min": 1e-6, "max": 1.0}, {"name": "alpha", "min": -1.5, "max": 1.5}]
+        },
+    )
+    with pytest.warns(ConfigWarning, match="shear rates are no velocities"):
+        settings = load_settings(content)
+    table = {row.name: row for row in settings.parameter_table()}
+    assert settings.start() == "search"
+    assert table["v0"].max == 1e4
+    assert (table["alpha_ref"].min, table["alpha_sample"].max) == (-1.5, 1.5)
+    # All but f2, which is never free together with f0.
+    assert [row.name for row in settings.parameter_table() if row.fixed] == ["f2"]
