@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, f, norm
+from scipy.special import chdtrc, fdtrc, ndtr
 
 from hetdask.data.reduction import Blocks
 from hetdask.fitting.noise_evidence import AngleBlocks, Evidence, Gathered
@@ -115,7 +115,7 @@ def goodness_of(fit: Refinement, noise: NoiseModel, structure: tuple[Check, ...]
 def _chance(ratio: Array | np.floating, spread: Array | np.floating) -> Array:
     """Probability of a ratio of sums of squares, or a higher one, from its standard deviation (Satterthwaite)."""
     degrees = 2.0 / np.square(spread)
-    return np.asarray(chi2.sf(degrees * ratio, degrees))
+    return np.asarray(chdtrc(degrees, degrees * ratio))
 
 
 def _strengths(noise: NoiseModel) -> tuple[Array, Array]:
@@ -174,7 +174,7 @@ def _neighbour_chance(angles: Sequence[_Whitened], pairs: Array) -> float | None
         excess += float(angle.values @ inner @ angle.values - np.trace(inner))
         variance += 2.0 * float(np.sum(inner**2))
     doubt = NEIGHBOUR_DOUBT * len(angles) * float(np.sum(pairs))
-    return float(norm.sf(excess / np.hypot(np.sqrt(variance), doubt))) if doubt > 0.0 else None
+    return float(ndtr(-excess / np.hypot(np.sqrt(variance), doubt))) if doubt > 0.0 else None
 
 
 def _smooth_chance(values: Sequence[Array], along: Sequence[Array]) -> float | None:
@@ -189,7 +189,7 @@ def _smooth_chance(values: Sequence[Array], along: Sequence[Array]) -> float | N
     if taken == 0 or 2 * taken > number:
         return None
     ratio = (part / taken) / ((total - part) / (number - taken))
-    return float(f.sf(ratio / (1.0 + SMOOTH_DOUBT), taken, number - taken))
+    return float(fdtrc(taken, number - taken, ratio / (1.0 + SMOOTH_DOUBT)))
 
 
 def _neighbours(blocks: Blocks) -> tuple[Array, Array]:
