@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Kind = Literal["speckle", "iid"]
 
+FAR: Final = 6.0
+"""Standard errors from the estimates to parameters that belong to the same optimum."""
+
 PILOT: Final = 256
 """Speckles of each angle that tell how many more are needed."""
 
@@ -89,22 +92,44 @@ def uncertainty_of(
 ) -> Uncertainty:
     """Errors of a fit; costs one pass over the data and up to some thousand simulated speckles.
 
+    They are evaluated at the most likely parameters near the fit, whose scatter is less than its own: errors that grow
+    where an estimate is off by chance hold too often, and those that shrink too seldom. Where some directions are not
+    determined they are those at the fit itself.
+
     Parameters
     ----------
     passes : DataPasses
         The data that were fitted.
     fit : Refinement
     noise : NoiseModel or None
-        What its residuals say about the noise; without it pixels count as independent.
+        What the residuals at the most likely parameters say about the noise; without it pixels count as independent.
     runner : Runner
         Where speckles are simulated.
     seed : int
     """
+    if noise is None:
+        return _uncertainty_at(fit.values, passes, fit, noise, runner, seed)
+    found = _uncertainty_at(noise.vector, passes, fit, noise, runner, seed)
+    if found.identifiability.weak or strayed(fit, noise.vector, found.stderr):
+        return _uncertainty_at(fit.values, passes, fit, noise, runner, seed)
+    return found
+
+
+def strayed(fit: Refinement, values: Array, errors: Array) -> bool:
+    """Whether parameters (14,) are further from those of a fit than errors (p,) explain: they lie near another one."""
+    rows = [NAMES.index(name) for name in fit.free]
+    return bool(np.any(np.abs(values - fit.values)[rows] > FAR * errors))
+
+
+def _uncertainty_at(
+    values: Array, passes: DataPasses, fit: Refinement, noise: NoiseModel | None, runner: Runner, seed: int
+) -> Uncertainty:
+    """Errors of a fit with the derivatives and the speckles of the model at `values` (14,)."""
     series, free = passes.series, tuple(NAMES.index(name) for name in fit.free)
-    result = project(passes(fit.values, free))
+    result = project(passes(values, free))
     sigma = np.array([angle.residual_rms for angle in fit.angles])
     _, _, gauss_newton = result.weighted(sigma)
-    unit = natural_units(fit.values, series)[list(free)]
+    unit = natural_units(values, series)[list(free)]
     inverse = inverse_without_null(gauss_newton, unit)
     if noise is None:
         kind: Kind = "iid"
@@ -119,7 +144,7 @@ def uncertainty_of(
         def covariances(seed: tuple[int, ...], speckles: NDArray[np.int64]) -> Array:
             """Of the estimates, from the speckles of each angle (n_phi, p, p)."""
             scores = score_covariance(
-                series, fit.values, free, result.contrast / offset, runner, seed=seed, speckles=speckles
+                series, values, free, result.contrast / offset, runner, seed=seed, speckles=speckles
             )
             return inverse @ (strength[:, None, None] * scores) @ inverse
 
@@ -131,7 +156,7 @@ def uncertainty_of(
         reason=reason,
         covariance=covariance,
         covariance_iid=inverse,
-        identifiability=identify(gauss_newton, covariance, fit.values, free, series),
+        identifiability=identify(gauss_newton, covariance, values, free, series),
         cautions=cautions(fit.values, free, series),
     )
 

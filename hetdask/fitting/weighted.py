@@ -27,8 +27,7 @@ from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, angle_fits, bound_flags
-from hetdask.fitting.uncertainty import Uncertainty, inverse_without_null
-from hetdask.model.parameters import NAMES
+from hetdask.fitting.uncertainty import Uncertainty, inverse_without_null, strayed
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 
@@ -39,9 +38,6 @@ STEPS: Final = 40
 
 LEAST_RISE: Final = 1e-4
 """Log-likelihood below which a step is the last: a hundredth of a standard error."""
-
-FAR: Final = 6.0
-"""Standard errors of plain estimates that weighted ones may move."""
 
 AS_PREDICTED: Final = (
     "estimates and errors are weighted with the covariance of white and speckle noise; the residuals correlate as "
@@ -127,7 +123,7 @@ def weigh(
     if not likely.noise.at_noise_level:
         return UNLIKE.format(excess=likely.noise.excess.largest)
     values = coordinates.decode(likely.position)
-    if _strayed(plain, values, uncertainty.stderr):
+    if strayed(plain, values, uncertainty.stderr):
         return ASTRAY
     _, _, information = weighted_sums(gathered, likely.noise, np.eye(len(free)))
     unit = natural_units(values, series)[list(free)]
@@ -155,9 +151,3 @@ def weigh(
         structure=structure_of(gathered, likely.noise),
         blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
     )
-
-
-def _strayed(plain: Refinement, values: Array, errors: Array) -> bool:
-    """Whether weighted estimates (14,) are further from plain ones than errors (p,) of these explain."""
-    rows = [NAMES.index(name) for name in plain.free]
-    return bool(np.any(np.abs(values - plain.values)[rows] > FAR * errors))

@@ -38,7 +38,8 @@ def detailed_angles(dataset: xr.Dataset, most: int = ANGLE_FIGURES) -> list[int]
     spread, worst = shown_angles(count, most), worst_angle(dataset)
     if worst is None or worst in spread or most < 2:
         return spread
-    return sorted([*shown_angles(count, most - 1), worst])
+    others = [index for index in range(count) if index != worst]
+    return sorted([*(others[place] for place in shown_angles(count - 1, most - 1)), worst])
 
 
 def worst_angle(dataset: xr.Dataset) -> int | None:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hetdask.results.result import Result
 from hetdask.results.sections import SECTIONS, Fields, Page
-from hetdask.results.sections.numbers import source_name, verdict
+from hetdask.results.sections.numbers import raised_unit, source_name, verdict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +29,7 @@ def render_report(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["raised"] = raised_unit
 
     def render(name: str, fields: Fields) -> Markup:
         # Every section has been escaped by its own template.

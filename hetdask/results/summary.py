@@ -44,7 +44,7 @@ WIDE: Final = 100
 
 ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "residual rms", "chi²/dof")
 
-NOISE_HEADS: Final = ("expected rms", "speckles")
+NOISE_HEADS: Final = ("expected", "speckles")
 
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
 

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -196,7 +197,7 @@ def test_several_methods_are_compared(compared: Result, result: Result) -> None:
     ]  # fmt: skip
     assert "Parameters by each method" in page.text
     position = len(page.text) - page.text[::-1].index("v0") - 1
-    assert page.text[position : position + 4] == ["v0", "Å/s^(β+1)", "22", "22.022"]
+    assert page.text[position : position + 5] == ["v0", "Å/s", "β+1", "22", "22.022"]
     assert "Parameters by each method" not in _Page(render_report(Page(result))).text
 
 
@@ -229,6 +230,15 @@ def test_many_maps_stay_within_a_bounded_page(
     marked["residual_rms"][17] = 0.1
     assert detailed_angles(marked) == [0, 17, 32, 63]
     assert detailed_angles(marked, 1) == [0]
+    for worst, most in product(range(64), (2, 3, 4, 5)):
+        marked["residual_rms"][:] = 0.01
+        marked["residual_rms"][worst] = 0.1
+        shown = detailed_angles(marked, most)
+        assert worst in shown
+        assert shown == sorted(set(shown))
+        assert len(shown) == most
+    marked["residual_rms"][:] = 0.01
+    marked["residual_rms"][17] = 0.1
     source = render_report(Page(result, marked, most=2))
     assert len(source) < 3_000_000
     page = _Page(source)

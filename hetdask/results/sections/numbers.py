@@ -93,7 +93,7 @@ def parameters(page: Page) -> Fields:
     return {"parameters": list(_parameter_rows(result)), "notes": notes(result), "both": result.errors != "iid"}
 
 
-def _unit(text: str) -> Markup:
+def raised_unit(text: str) -> Markup:
     """A unit with its exponent raised: "Å/s^(β+1)" as Å/s and a superscript."""
     base, _, exponent = text.partition("^")
     raised = Markup("<sup>{}</sup>").format(exponent.strip("()")) if exponent else Markup("")
@@ -108,7 +108,7 @@ def _parameter_rows(result: Result) -> Iterator[dict[str, str]]:
             "value": value,
             "error": error,
             "iid": format_measurement(parameter.value, parameter.stderr_iid)[1],
-            "unit": _unit(parameter.unit),
+            "unit": parameter.unit,
             "start": format_number(parameter.start),
             "bounds": bounds_text(parameter),
             "note": parameter_note(parameter),
