@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "inspect": "tell what is in a file or store, and what a fit would need",
     "simulate": "write a simulated experiment",
     "history": "list earlier fits, import others, train the learned start on them",
-    "config": "write, check and describe configurations",
+    "config": "write, check, migrate and describe configurations",
     "doctor": "look at this machine and installation, and say what to mend",
     "bench": "time kernels, passes and a fit, and compare with an earlier run",
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -19,30 +20,39 @@ HEAD: Final = """\
 """
 
 
-def template(source: str | None = None) -> str:
+def template(
+    source: str | None = None, sample: str | None = None, about: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """YAML text with every key, its default and what it means.
 
     Parameters
     ----------
     source : str, optional
         File to name as the data source.
+    sample : str, optional
+        Name of the folder in ``data`` with the data source, where that is not given, and in ``runs`` for the run.
+    about : mapping of str to str
+        What to say in comments at the top.
     """
-    lines = [HEAD]
+    known: dict[str, Any] = {} if source is None else {"source": source}
+    if sample is not None:
+        known = {"source": str(Path("data") / sample / "scan_0001.hdf"), "folder": str(Path("runs") / sample), **known}
+    lines = [HEAD, *(f"# {key}: {' '.join(text.split())}" for key, text in about.items())]
     for name, field in Settings.model_fields.items():
         if name == "parameters":
-            lines += ["", "parameters:", *_aligned(_parameters())]
+            lines += ["", "parameters:", *aligned(_parameters())]
             continue
         model = SimulationSettings if name == "simulation" else field.annotation
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise TypeError(f"{name} is no section")
         # An experiment to simulate is not needed to fit one.
         mark = "# " if name == "simulation" else ""
-        lines += ["", f"{mark}{name}:", *(mark + line for line in _aligned(_section(model, source)))]
+        lines += ["", f"{mark}{name}:", *(mark + line for line in aligned(_section(model, known)))]
     return "\n".join(lines) + "\n"
 
 
-def write_template(path: Path, source: str | None = None) -> None:
-    """Write `template` to a new file.
+def write_new(path: Path, text: str) -> None:
+    """Write a new file.
 
     Raises
     ------
@@ -51,7 +61,7 @@ def write_template(path: Path, source: str | None = None) -> None:
     """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(template(source))
+            file.write(text)
     except FileExistsError as error:
         raise ConfigError(f"{str(path)!r} exists and is not overwritten: give another name") from error
     except OSError as error:
@@ -60,11 +70,12 @@ def write_template(path: Path, source: str | None = None) -> None:
         ) from error
 
 
-def _section(model: type[BaseModel], source: str | None) -> Iterator[tuple[str, str]]:
+def _section(model: type[BaseModel], known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         value = field.get_default(call_default_factory=True)
         if name == "source":
-            value = source or (field.examples and field.examples[0])
+            value = field.examples and field.examples[0]
+        value = known.get(name, value)
         yield f"{name}: {_yaml(value)}", field.description or ""
 
 
@@ -79,11 +90,11 @@ def _parameters() -> Iterator[tuple[str, str]]:
         yield f"{spec.name}: {{{text}{fixed}}}", f"{spec.description}{unit}"
 
 
-def _aligned(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """Indented lines with their comments below each other."""
+def aligned(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """Indented lines with their comments, if they have any, below each other."""
     listed = list(entries)
-    width = max(len(entry) for entry, _ in listed)
-    return [f"  {entry:<{width}}  # {comment}" for entry, comment in listed]
+    width = max((len(entry) for entry, comment in listed if comment), default=0)
+    return [f"  {entry:<{width}}  # {comment}" if comment else f"  {entry}" for entry, comment in listed]
 
 
 def _yaml(value: Any) -> str:

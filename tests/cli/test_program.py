@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -15,12 +17,15 @@ import hetdask
 from hetdask.cli.main import COMMANDS
 from hetdask.config import Settings, load_settings
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 Program = Callable[..., Any]
 HEAVY = {"numpy", "scipy", "numba", "dask", "distributed", "pydantic", "zarr", "h5py", "matplotlib", "xarray", "rich"}
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["config", "new"], ["config", "check"]])
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in COMMANDS), *(["config", name] for name in ("new", "check", "migrate"))]
+)
 def test_every_command_explains_itself(program: Program, command: list[str], flag: str) -> None:
     outcome = program([*command, flag])
     assert outcome.status == 0
@@ -82,7 +87,7 @@ def test_an_internal_error_exits_1_and_asks_for_a_report(program: Program, monke
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("hetdask.config.load_settings", broken)
+    monkeypatch.setattr("hetdask.config.load.read_settings", broken)
     outcome = program(["config", "check", "x.yaml"])
     assert outcome.status == 1
     assert "internal error, please report it" in outcome.err
@@ -133,6 +138,55 @@ def test_config_new_writes_what_config_check_accepts(program: Program, tmp_path:
     assert "D0_ref" in outcome.out
     assert "does not exist yet" in outcome.err
     assert program(["config", "new", path]).status == 2
+
+
+def test_config_new_takes_what_the_other_package_takes(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "sample.yaml"
+    about = ["--sample", "collagen", "--author", "A. Author", "--experiment", "two bands"]
+    assert program(["config", "new", "--output", path, *about]).status == 0
+    assert path.read_text().splitlines()[3:6] == [
+        "# experiment: two bands",
+        "# sample: collagen",
+        "# author: A. Author",
+    ]
+    settings = load_settings(path)
+    assert settings.data.source == Path("data/collagen/scan_0001.hdf")
+    assert settings.output.folder == Path("runs/collagen")
+    assert program(["config", "new", "a.yaml", "--output", "b.yaml"]).status == 2
+
+
+def test_config_check_tells_each_key_without_effect_on_a_line(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "original.json"
+    path.write_text(json.dumps({"advanced_settings": {"numerical_integration": {"method": "simpson", "steps": 9}}}))
+    outcome = program(["config", "check", path])
+    assert outcome.status == 0
+    section = "advanced_settings.numerical_integration"
+    assert f"\n  {section}.method: integrals are exact\n  {section}.steps: integrals are exact\n" in outcome.err
+    path.write_text(json.dumps({"analyzer_parameters": {"temporal": {"dt": -1}}}))
+    assert program(["config", "check", path]).status == 2
+
+
+def test_config_migrate_writes_what_config_check_accepts(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "original.json"
+    path.write_bytes((CONFIGS / "original.json").read_bytes())
+    assert program(["config", "migrate", path]).status == 0
+    assert program(["config", "check", path.with_suffix(".yaml")]).err.count("warning") == 0
+    again = program(["config", "migrate", path])
+    assert (again.status, "exists and is not overwritten" in again.err) == (2, True)
+    native = program(["config", "migrate", path.with_suffix(".yaml"), "-o", tmp_path / "b.yaml"])
+    assert (native.status, "is in the native format already" in native.err) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_installed_command_completes_in_shells(shell: str) -> None:
+    command = [str(Path(sys.executable).with_name("hetdask"))]
+    environment = {**os.environ, "_HETDASK_COMPLETE": f"{shell}_source"}
+    script = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert f"_HETDASK_COMPLETE={shell}_complete" in script
+    words = {"COMP_WORDS": "hetdask fit --out", "COMP_CWORD": "2" if shell != "fish" else "--out"}
+    environment |= {**words, "_HETDASK_COMPLETE": f"{shell}_complete"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert {"--output", "--output-dir"} <= set(re.split(r"[\n,\t]", found))
 
 
 def test_config_schema_is_the_schema_of_the_settings(program: Program) -> None:

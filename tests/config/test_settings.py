@@ -10,7 +10,7 @@ import yaml
 from hetdask.analysis import methods_of
 from hetdask.config import Settings, load_settings
 from hetdask.config.load import parse_assignment
-from hetdask.config.template import template, write_template
+from hetdask.config.template import template, write_new
 from hetdask.errors import ConfigError
 from hetdask.fitting import Ellipsoidal, Huber, NelderMead, Scenario, StudentT, TrustRegion, Wasserstein
 from hetdask.model.parameters import NAMES, SPECS
@@ -258,11 +258,11 @@ def test_the_template_has_every_key_and_the_defaults() -> None:
 
 def test_the_template_overwrites_nothing(tmp_path: Path) -> None:
     path = tmp_path / "new.yaml"
-    write_template(path)
+    write_new(path, template())
     with pytest.raises(ConfigError, match="exists and is not overwritten"):
-        write_template(path)
+        write_new(path, template())
     with pytest.raises(ConfigError, match="can't write"):
-        write_template(tmp_path / "none" / "new.yaml")
+        write_new(tmp_path / "none" / "new.yaml", template())
 
 
 def test_the_schema_describes_every_key() -> None:
@@ -280,7 +280,7 @@ def test_the_configurations_that_are_shipped_are_valid(name: str) -> None:
 
 
 def test_a_fit_searches_where_no_start_value_is_given(tmp_path: Path) -> None:
-    write_template(tmp_path / "new.yaml")
+    write_new(tmp_path / "new.yaml", template())
     assert load_settings(tmp_path / "new.yaml").start() == "search"
     assert load_settings({}).start() == "search"
     assert load_settings({"parameters": {"v0": {"min": 0.0, "max": 9.0}, "f2": {"value": 1.0}}}).start() == "search"

@@ -91,12 +91,12 @@ def translate(content: Mapping[str, Any]) -> Translation:
             for native in key.to:
                 _put(settings, native, value)
     settings["data"] |= _data(reader)
-    names = _names(reader)
-    settings["parameters"] |= _parameters(reader, names)
+    names, origin = _names(reader), reader.origin()
+    settings["parameters"] |= _parameters(reader, names, origin)
     settings["fit"] |= _fit(reader)
     settings["compute"] |= _compute(reader)
-    notes = [*_earlier_model(reader, settings, names), *_gauge(settings), *_uncapped(settings)]
-    return Translation(settings, [*notes, *reader.without_effect()], reader.origin())
+    notes = [*_earlier_model(reader, settings, names, origin), *_gauge(settings), *_uncapped(settings)]
+    return Translation(settings, [*notes, *reader.without_effect()], origin)
 
 
 def _put(settings: dict[str, Any], native: str, value: Any) -> None:
@@ -167,20 +167,24 @@ def _bounds(reader: Reader) -> list[Mapping[str, Any]]:
     return entries
 
 
-def _parameters(reader: Reader, names: list[str]) -> dict[str, dict[str, Any]]:
+def _parameters(reader: Reader, names: list[str], origin: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
     parameters: dict[str, dict[str, Any]] = {}
     values = reader.take(f"{INITIAL}.values", [])
-    for name, value in zip(names, values, strict=False):
+    for k, (name, value) in enumerate(zip(names, values, strict=False)):
         for here in legacy.present(name):
             parameters[here] = {"value": value}
-    for entry in _bounds(reader):
+            origin.setdefault(f"parameters.{here}", []).append(f"{INITIAL}.values[{k}]")
+    for k, entry in enumerate(_bounds(reader)):
         limits = {key: entry[key] for key in ("min", "max") if entry.get(key) is not None}
         for here in legacy.present(str(entry["name"])):
             parameters.setdefault(here, {}).update(limits)
+            origin.setdefault(f"parameters.{here}", []).append(f"{BOUNDS}[{k}]")
     return parameters
 
 
-def _earlier_model(reader: Reader, settings: dict[str, Any], names: list[str]) -> list[Note]:
+def _earlier_model(
+    reader: Reader, settings: dict[str, Any], names: list[str], origin: dict[str, list[str]]
+) -> list[Note]:
     """Tell that start values are those of an earlier model; what it does not have is searched for."""
     every = [*names, *(str(entry["name"]) for entry in _bounds(reader))]
     text = legacy.explain(every)
@@ -188,6 +192,7 @@ def _earlier_model(reader: Reader, settings: dict[str, Any], names: list[str]) -
         return []
     if not legacy.SHEAR.keys().isdisjoint(every):
         settings["fit"]["start"] = "search"
+        origin["fit.start"] = [f"{INITIAL}.values"]
     return [Note(f"{INITIAL}.values", text, reader.take(f"{INITIAL}.values"))]
 
 

@@ -14,8 +14,9 @@ SUBSAMPLING: Final = f"{CLASSICAL}.subsampling"
 ROBUST: Final = "optimization_config.robust_optimization"
 SCALING: Final = "optimization_config.scaling_parameters"
 
-RADIUS: Final = "in units of the noise of the maps"
-WAY: Final = "weight of the way from the start values, in units of χ²"
+RADIUS: Final = "reach of the worst case, in units of the noise of the maps"
+SQUARED: Final = "weight of the squared way from the start values"
+ABSOLUTE: Final = "weight of the absolute way from the start values"
 
 KEYS: Final[list[Key]] = [
     *acts(FILTERING, "enabled", "data.angles"),
@@ -81,12 +82,8 @@ KEYS: Final[list[Key]] = [
     *acts(ROBUST, "uncertainty_model", "fit.robust", "this one first; of several, the first that converged counts"),
     *copies(ROBUST, "uncertainty_radius", "fit.ellipsoidal.radius fit.wasserstein.radius", RADIUS),
     *copies(ROBUST, "n_scenarios", "fit.scenario.scenarios", "resamplings of segments of time"),
-    *copies(
-        ROBUST, "regularization_alpha", "fit.ellipsoidal.alpha fit.wasserstein.alpha fit.scenario.alpha", f"{WAY} (L2)"
-    ),
-    *copies(
-        ROBUST, "regularization_beta", "fit.ellipsoidal.beta fit.wasserstein.beta fit.scenario.beta", f"{WAY} (L1)"
-    ),
+    *copies(ROBUST, "regularization_alpha", "fit.ellipsoidal.alpha fit.wasserstein.alpha fit.scenario.alpha", SQUARED),
+    *copies(ROBUST, "regularization_beta", "fit.ellipsoidal.beta fit.wasserstein.beta fit.scenario.beta", ABSOLUTE),
     *copies(
         ROBUST,
         "memory_limit",
@@ -103,13 +100,13 @@ KEYS: Final[list[Key]] = [
         use=["fit.max_evaluations", "fit.tolerance"],
     ),
     *copies(f"{ROBUST}.method_options.wasserstein", "uncertainty_radius", "fit.wasserstein.radius", RADIUS),
-    *copies(f"{ROBUST}.method_options.wasserstein", "regularization_alpha", "fit.wasserstein.alpha", f"{WAY} (L2)"),
-    *copies(f"{ROBUST}.method_options.wasserstein", "regularization_beta", "fit.wasserstein.beta", f"{WAY} (L1)"),
+    *copies(f"{ROBUST}.method_options.wasserstein", "regularization_alpha", "fit.wasserstein.alpha", SQUARED),
+    *copies(f"{ROBUST}.method_options.wasserstein", "regularization_beta", "fit.wasserstein.beta", ABSOLUTE),
     *copies(
         f"{ROBUST}.method_options.scenario", "n_scenarios", "fit.scenario.scenarios", "resamplings of segments of time"
     ),
-    *copies(f"{ROBUST}.method_options.scenario", "regularization_alpha", "fit.scenario.alpha", f"{WAY} (L2)"),
-    *copies(f"{ROBUST}.method_options.scenario", "regularization_beta", "fit.scenario.beta", f"{WAY} (L1)"),
+    *copies(f"{ROBUST}.method_options.scenario", "regularization_alpha", "fit.scenario.alpha", SQUARED),
+    *copies(f"{ROBUST}.method_options.scenario", "regularization_beta", "fit.scenario.beta", ABSOLUTE),
     *ignored(
         f"{ROBUST}.method_options.scenario",
         "bootstrap_method",
@@ -117,8 +114,8 @@ KEYS: Final[list[Key]] = [
         use=["fit.scenario.segments"],
     ),
     *copies(f"{ROBUST}.method_options.ellipsoidal", "gamma", "fit.ellipsoidal.radius", RADIUS),
-    *copies(f"{ROBUST}.method_options.ellipsoidal", "regularization_alpha", "fit.ellipsoidal.alpha", f"{WAY} (L2)"),
-    *copies(f"{ROBUST}.method_options.ellipsoidal", "regularization_beta", "fit.ellipsoidal.beta", f"{WAY} (L1)"),
+    *copies(f"{ROBUST}.method_options.ellipsoidal", "regularization_alpha", "fit.ellipsoidal.alpha", SQUARED),
+    *copies(f"{ROBUST}.method_options.ellipsoidal", "regularization_beta", "fit.ellipsoidal.beta", ABSOLUTE),
     *ignored(
         f"{ROBUST}.subsampling",
         "enabled max_data_points time_subsample_factor angle_subsample_factor",
