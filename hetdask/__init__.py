@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hetdask.passes.chi_squared import chi_squared
     from hetdask.profiling import adaptive_stable_benchmark, performance_monitor, stable_benchmark
     from hetdask.results import Result
+    from hetdask.results.design import design
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "adaptive_stable_benchmark",
     "chi_squared",
     "correlation",
+    "design",
     "dynamics",
     "fit",
     "ingest",
@@ -80,6 +82,7 @@ _HOMES = {
     "hetdask.passes.chi_squared": ("chi_squared",),
     "hetdask.profiling": ("adaptive_stable_benchmark", "performance_monitor", "stable_benchmark"),
     "hetdask.results": ("Result",),
+    "hetdask.results.design": ("design",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

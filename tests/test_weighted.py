@@ -77,6 +77,25 @@ def test_result_and_report_show_both_weights(weighted: list[Result]) -> None:
     assert Result.model_validate_json(result.to_json()) == result
 
 
+def test_the_errors_of_an_experiment_are_predicted_before_it_is_made(weighted: list[Result]) -> None:
+    plan = {"frames": FRAMES, "dt": DT, "q": [Q], "phi": list(PHI), "speckles": 5000, "modes": 3, "parameters": SLOW}
+    found = hetdask.design({"parameters": {name: {"fixed": True} for name in OFFSETS}, "simulation": plan})
+    assert list(found.parameters) == [name for name in weighted[0].parameters if name in SLOW]
+    used = [result for result in weighted if result.weighting is not None and result.weighting.used == "speckle"]
+    for name, planned in found.parameters.items():
+        errors = np.array(
+            [
+                (result.weighting.plain[name].stderr, result.parameters[name].stderr)
+                for result in used
+                if result.weighting
+            ],
+            dtype=np.float64,
+        )
+        predicted = np.array([planned.stderr, planned.stderr_weighted], dtype=np.float64)
+        np.testing.assert_allclose(np.median(errors, axis=0), predicted, rtol=0.25, err_msg=name)
+    assert not found.weak
+
+
 def test_plain_weights_stand_where_there_is_no_speckle_noise(tmp_path: Path) -> None:
     maps = simulate_gaussian(SLOW, TIME, PHI, Q, sigma=0.02, rng=np.random.default_rng(3))
     result = fit(tmp_path, maps)

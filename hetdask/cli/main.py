@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "dashboard": "show a run that goes on or has ended, as a page that follows it",
     "inspect": "tell what is in a file or store, and what a fit would need",
     "simulate": "write a simulated experiment",
+    "design": "predict the errors of a planned experiment",
     "history": "list earlier fits, import others, train the learned start on them",
     "config": "write, check, migrate and describe configurations",
     "doctor": "look at this machine and installation, and say what to mend",

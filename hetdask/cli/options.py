@@ -87,6 +87,14 @@ def compute_overrides(
     return [(f"compute.{key}", value) for key, value in given.items() if value is not None]
 
 
+assign_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting: parameters.v0.value=100. May be repeated.",
+)
+
 fit_options = combine(
     click.option(
         "--method",
@@ -118,13 +126,7 @@ fit_options = combine(
         help="Follow chi-squared along these parameters, for intervals that need no linear problem: v0,D0_ref.",
     ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers. [default: 0]"),
-    click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change a setting: parameters.v0.value=100. May be repeated.",
-    ),
+    assign_option,
     click.option("--dry-run", is_flag=True, help="Show what would run where, and in how much memory, and stop."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder."),
     click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder."),

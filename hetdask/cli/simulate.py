@@ -61,14 +61,8 @@ def simulate(settings: Settings, out: Path, *, layout: str, noise: str, overwrit
     import numpy as np
 
     from hetdask.data import writers
-    from hetdask.errors import ConfigError
 
-    plan = settings.simulation
-    if plan is None:
-        raise ConfigError(
-            "the configuration has no section simulation: add one, for example simulation: {frames: 400, dt: 0.1, "
-            "q: [0.0054], phi: [0, 45, 90]}"
-        )
+    plan = settings.experiment()
     q = np.repeat(plan.q, len(plan.phi))
     phi = np.tile(plan.phi, len(plan.q))
     write: dict[str, Callable[..., Any]] = {
@@ -89,9 +83,7 @@ def _maps(
 
     from hetdask.model import simulate_gaussian, simulate_speckle
 
-    plan, truth = settings.simulation, settings.true_values()
-    if plan is None:
-        return
+    plan, truth = settings.experiment(), settings.true_values()
     time = plan.time_origin + plan.dt * np.arange(plan.frames)
     for angle, wavevector, rng in zip(phi, q, np.random.default_rng(plan.seed).spawn(q.size), strict=True):
         if noise == "gaussian":
@@ -106,5 +98,14 @@ def _maps(
                 rng=rng,
             )
         else:
-            maps = simulate_speckle(truth, time, [angle], wavevector, speckles=plan.speckles, modes=plan.modes, rng=rng)
+            maps = simulate_speckle(
+                truth,
+                time,
+                [angle],
+                wavevector,
+                speckles=plan.speckles,
+                modes=plan.modes,
+                photons=plan.photons,
+                rng=rng,
+            )
         yield maps[0]

@@ -344,7 +344,7 @@ class OutputSettings(Section):
 
 
 class SimulationSettings(Section):
-    """An experiment to simulate, for `hetdask simulate` and `hetdask demo`."""
+    """An experiment to simulate or to plan, for `hetdask simulate`, `hetdask design` and `hetdask demo`."""
 
     frames: Annotated[int, Field(ge=3)] = Field(400, description="frames of the series", examples=[400])
     dt: Positive = Field(0.1, description="seconds between frames", examples=[0.1])
@@ -365,6 +365,12 @@ class SimulationSettings(Section):
     )
     speckles: PositiveInt = Field(3000, description="speckles per map, for speckle noise", examples=[3000])
     modes: PositiveInt = Field(3, description="modes per speckle: the contrast is about 1/modes", examples=[3])
+    photons: Positive | None = Field(
+        None,
+        description="mean count per speckle and frame where the fraction is 0 or 1, for speckle noise; null: no photon "
+        "noise",
+        examples=[0.5],
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the random numbers", examples=[0])
 
     @model_validator(mode="after")
@@ -473,6 +479,21 @@ class Settings(Section):
         if self.simulation is not None:
             values.update(self.simulation.parameters)
         return values
+
+    def experiment(self) -> SimulationSettings:
+        """The experiment to simulate.
+
+        Raises
+        ------
+        ConfigError
+            If the settings describe none.
+        """
+        if self.simulation is None:
+            raise ConfigError(
+                "the configuration has no section simulation: add one, for example simulation: {frames: 400, dt: 0.1, "
+                "q: [0.0054], phi: [0, 45, 90]}"
+            )
+        return self.simulation
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain JSON, defaults included: what was really used."""

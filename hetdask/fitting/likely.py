@@ -19,7 +19,7 @@ from scipy.optimize import lsq_linear
 from hetdask.fitting.coordinates import Coordinates
 from hetdask.fitting.motion import Motion
 from hetdask.fitting.noise_evidence import Gathered, gather
-from hetdask.fitting.noise_model import NoiseModel, noise_in
+from hetdask.fitting.noise_model import NoiseModel, NoiseStrength, noise_in
 from hetdask.fitting.normal_problem import small_problem
 from hetdask.passes.reduced import ReducedPasses
 
@@ -145,13 +145,13 @@ def _linearised(
     return *small_problem(squares, gradient, information), information
 
 
-def weighted_sums(gathered: Gathered, noise: NoiseModel, slope: Array) -> tuple[float, Array, Array]:
+def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> tuple[float, Array, Array]:
     """Half the derivatives of χ² in which the covariance of the noise weights the blocks.
 
     Parameters
     ----------
     gathered : Gathered
-    noise : NoiseModel
+    noise : NoiseStrength
     slope : (p, n) float64
         Derivatives of the free parameters with respect to the coordinates.
 

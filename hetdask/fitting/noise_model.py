@@ -95,19 +95,31 @@ class Excess:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NoiseModel:
-    """Noise of a data set, if the model that it was estimated with is right.
+class NoiseStrength:
+    """How strong white and speckle noise are.
+
+    Attributes
+    ----------
+    sigma_white : (n_phi,) float64
+        Standard deviation of the white noise, in units of c2.
+    speckles : (n_phi,) float64
+        Effective number of speckles.
+    """
+
+    sigma_white: Array
+    speckles: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NoiseModel(NoiseStrength):
+    """Noise of a data set, if the model that it was estimated with is right; angles of one q have as many speckles.
 
     Attributes
     ----------
     vector : (14,) float64
         Parameters of that model.
-    sigma_white : (n_phi,) float64
-        Standard deviation of the white noise, in units of c2.
     sigma_white_error : (n_phi,) float64
-        Its standard error.
-    speckles : (n_phi,) float64
-        Effective number of speckles. Angles with the same q have the same.
+        Standard error of `sigma_white`.
     speckles_range : (n_phi, 2) float64
         Within two standard errors; up to infinity where no speckle noise is seen.
     expected_rms : (n_phi,) float64
@@ -120,9 +132,7 @@ class NoiseModel:
     """
 
     vector: Array
-    sigma_white: Array
     sigma_white_error: Array
-    speckles: Array
     speckles_range: Array
     expected_rms: Array
     expected_spread: Array

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.fitting.identifiability import Determined, Weak, cautions, identify, natural_units, null_directions
-from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel
+from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
 from hetdask.model.parameters import NAMES
-from hetdask.passes.normal import project
+from hetdask.passes.normal import Projection, project
 from hetdask.passes.speckle_scores import score_covariance
+from hetdask.passes.tiles import Series
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
@@ -136,20 +137,7 @@ def _uncertainty_at(
         covariance, reason = inverse, UNKNOWN_NOISE
     else:
         kind = "speckle"
-        offset = result.offset + series.baseline
-        weight = sigma**-2.0
-        white = np.einsum("m,mkl->kl", (weight * noise.sigma_white) ** 2, result.gauss_newton)
-        strength = (weight * result.contrast * offset) ** 2 / noise.speckles
-
-        def covariances(seed: tuple[int, ...], speckles: NDArray[np.int64]) -> Array:
-            """Of the estimates, from the speckles of each angle (n_phi, p, p)."""
-            scores = score_covariance(
-                series, values, free, result.contrast / offset, runner, seed=seed, speckles=speckles
-            )
-            return inverse @ (strength[:, None, None] * scores) @ inverse
-
-        covariance = inverse @ white @ inverse
-        covariance = covariance + _speckle_covariance(covariances, series.n_phi, covariance, seed)
+        covariance = expected_covariance(values, free, series, result, sigma, noise, runner, seed=seed)
         reason = _verdict(noise)
     return Uncertainty(
         kind=kind,
@@ -159,6 +147,50 @@ def _uncertainty_at(
         identifiability=identify(gauss_newton, covariance, values, free, series),
         cautions=cautions(fit.values, free, series),
     )
+
+
+def expected_covariance(
+    values: Array,
+    free: tuple[int, ...],
+    series: Series,
+    result: Projection,
+    sigma: Array,
+    noise: NoiseStrength,
+    runner: Runner,
+    *,
+    seed: int,
+    photons: float | None = None,
+) -> Array:
+    """Covariance (p, p) of least-squares estimates under white and speckle noise; 0 along what is not determined.
+
+    Parameters
+    ----------
+    values : (14,) float64
+    free : tuple of int
+    series : Series
+    result : Projection
+        Of maps, with the derivatives at these values.
+    sigma : (n_phi,) float64
+        Weights of the angles.
+    noise : NoiseStrength
+    runner : Runner
+    seed : int
+    photons : float, optional
+        Counted per speckle and frame; default no photon noise.
+    """
+    inverse = inverse_without_null(result.weighted(sigma)[2], natural_units(values, series)[list(free)])
+    offset = result.offset + series.baseline
+    weight = sigma**-2.0
+    strength = (weight * result.contrast * offset) ** 2 / noise.speckles
+
+    def covariances(seed: tuple[int, ...], speckles: NDArray[np.int64]) -> Array:
+        """What the speckles of each angle contribute (n_phi, p, p)."""
+        contrast = result.contrast / offset
+        scores = score_covariance(series, values, free, contrast, runner, seed=seed, speckles=speckles, photons=photons)
+        return inverse @ (strength[:, None, None] * scores) @ inverse
+
+    covariance = inverse @ np.einsum("m,mkl->kl", (weight * noise.sigma_white) ** 2, result.gauss_newton) @ inverse
+    return np.asarray(covariance + _speckle_covariance(covariances, series.n_phi, covariance, seed))
 
 
 def iid_uncertainty(fit: Refinement) -> Uncertainty:

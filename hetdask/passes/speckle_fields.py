@@ -29,8 +29,9 @@ class SpeckleFields:
         first = np.zeros((1, 2))
         self._decay = np.concatenate([first, np.exp(-0.5 * gone)])
         self._fresh = np.concatenate([first + 1.0, np.sqrt(-np.expm1(-gone))])
+        self._mean = (1.0 - s) ** 2 + s**2
         amplitude = np.stack([1.0 - s, s * np.exp(1j * kappa[0] * d.displacement)], axis=1)
-        self._weight = np.asarray(amplitude / np.sqrt((1.0 - s) ** 2 + s**2)[:, None], dtype=np.complex128)
+        self._weight = np.asarray(amplitude / np.sqrt(self._mean)[:, None], dtype=np.complex128)
 
     def intensity(self, count: int, modes: int, rng: np.random.Generator) -> Array:
         """Intensities (N, count) of speckles of `modes` modes, relative to the mean of each frame."""
@@ -43,3 +44,8 @@ class SpeckleFields:
             normal = rng.standard_normal((frames.stop - first, *field.shape, 2)).view(np.complex128)[..., 0]
             field_intensity(normal, self._decay[frames], self._fresh[frames], self._weight[frames], field, out[frames])
         return out
+
+    def counts(self, count: int, modes: int, photons: float, rng: np.random.Generator) -> Array:
+        """The same for counted photons: their mean is `photons` in frames whose fraction is 0 or 1."""
+        expected = photons * self._mean[:, None]
+        return np.asarray(rng.poisson(expected * self.intensity(count, modes, rng)) / expected)

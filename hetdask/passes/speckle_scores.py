@@ -62,6 +62,7 @@ def score_covariance(
     *,
     seed: tuple[int, ...],
     speckles: NDArray[np.int64],
+    photons: float | None = None,
 ) -> Array:
     """Covariance (n_phi, p, p) of the score of one speckle of each angle; 0 where none is simulated.
 
@@ -77,13 +78,16 @@ def score_covariance(
     seed : tuple of int
     speckles : (n_phi,) int64
         To be simulated for each angle; fewer where the contrast is low.
+    photons : float, optional
+        Mean count per speckle and frame, see `hetdask.model.simulate_speckle`; default no photon noise. The contrast of
+        counted speckles is one over a whole number.
     """
     batches = [
         _Batch(m, contrast_of_speckles(float(contrast[m])), (*seed, m, first), min(BATCH, int(speckles[m]) - first))
         for m in range(series.n_phi)
         for first in range(0, int(speckles[m]), BATCH)
     ]
-    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free)
+    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, photons)
     total = np.zeros((series.n_phi, len(free), len(free)))
     for batch, moment in zip(batches, moments, strict=True):
         total[batch.angle] += moment * batch.speckles / speckles[batch.angle]
@@ -108,7 +112,7 @@ def mode_shares(contrast: float) -> dict[int, float]:
     return {few: share, few + 1: 1.0 - share}
 
 
-def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...]) -> Array:
+def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], photons: float | None) -> Array:
     """Task: mean product (p, p) of the scores of simulated speckles."""
     rng = np.random.default_rng(batch.seed)
     moment = np.zeros((len(free), len(free)))
@@ -116,7 +120,7 @@ def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...]
     for modes, share in mode_shares(batch.contrast).items():
         count = round(share * batch.speckles * min(1.0, MODES / modes))
         if count > 1:
-            scores = score.simulate(count, modes, rng) * (batch.contrast * modes)
+            scores = score.simulate(count, modes, rng, photons) * (batch.contrast * modes)
             moment += share * np.cov(scores, rowvar=False).reshape(moment.shape)
     return moment
 
@@ -157,11 +161,15 @@ class Scores:
         pairs = pair_sums(*self._model, deviation) @ self._project
         return np.asarray(pairs - deviation @ (self._rows / modes))
 
-    def simulate(self, count: int, modes: int, rng: np.random.Generator) -> Array:
-        """Scores (count, p) of simulated speckles of `modes` modes."""
+    def simulate(self, count: int, modes: int, rng: np.random.Generator, photons: float | None = None) -> Array:
+        """Scores (count, p) of simulated speckles of `modes` modes, with photons counted or without."""
         most = max(1, VALUES // self._keep.size)
         scores = np.empty((count, self._rows.shape[1]))
         for first in range(0, count, most):
             part = scores[first : first + most]
-            part[:] = self.of(self._fields.intensity(part.shape[0], modes, rng).T, modes)
+            if photons is None:
+                intensity = self._fields.intensity(part.shape[0], modes, rng)
+            else:
+                intensity = self._fields.counts(part.shape[0], modes, photons, rng)
+            part[:] = self.of(intensity.T, modes)
         return scores

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hetdask.fitting.speckle_covariance import Fields
-from hetdask.model import as_vector, correlation, correlation_gradient, dynamics
+from hetdask.model import NAMES, as_vector, correlation, correlation_gradient, dynamics, simulate_speckle
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.simulation import speckle_intensity
 from hetdask.passes.speckle_fields import SpeckleFields
@@ -50,6 +50,31 @@ def test_speckles_are_those_of_the_model(count: int, modes: int) -> None:
     found = SpeckleFields(series(), 1, FLOW).intensity(count, modes, np.random.default_rng(6))
     wanted = speckle_intensity(d, kappa[1], Q[1], count, modes, np.random.default_rng(6))
     np.testing.assert_allclose(found, wanted / mean[:, None], rtol=1e-11)
+
+
+def test_scores_of_counted_photons_scatter_as_those_of_simulated_maps() -> None:
+    few, photons, speckles = tuple(NAMES.index(name) for name in ("D0_ref", "v0", "f0")), 0.7, 400
+    kept = np.ones((FRAMES, FRAMES))
+    kept[7] = kept[:, 7] = 0.0
+    pairs = np.nonzero(np.triu(kept, 1))
+    row, column, g, slopes = pixels(0)
+    assert np.array_equal(pairs, (row, column))
+    rng = np.random.default_rng(9)
+    wanted = []
+    for _ in range(300):
+        c2 = simulate_speckle(FLOW, TIME, PHI[:1], Q[:1], speckles=speckles, modes=2, photons=photons, rng=rng)[0]
+        wanted.append((c2[row, column] - 1.0 - 0.5 * g) @ slopes[:, few])
+    covariance = np.cov(np.array(wanted), rowvar=False) * speckles
+    found = score_covariance(
+        series(), FLOW, few, np.full(2, 0.5), InlineRunner(), seed=(3,), speckles=np.array([4096, 0]), photons=photons
+    )
+    without = score_covariance(
+        series(), FLOW, few, np.full(2, 0.5), InlineRunner(), seed=(3,), speckles=np.array([4096, 0])
+    )
+    ratio = np.diagonal(found[0]) / np.diagonal(covariance)
+    assert np.all((ratio > 0.8) & (ratio < 1.25)), ratio
+    assert np.all(np.diagonal(found[0]) > 1.4 * np.diagonal(without[0]))
+    assert not found[1].any()
 
 
 @pytest.mark.parametrize("angle", [0, 1])

@@ -1,0 +1,128 @@
+"""Errors of an experiment before it is made: what its frames, angles and speckles would determine.
+
+The maps are those of the model, without noise, as block means; derivatives, speckle statistics and weights follow from
+them as they do from data. Nothing here grows with the number of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetdask.data.reduction import Blocks, Reduced, blocks_of, level_within
+from hetdask.fitting.identifiability import Determined, cautions, identify, natural_units
+from hetdask.fitting.likely import weighted_sums
+from hetdask.fitting.noise_evidence import gather
+from hetdask.fitting.noise_model import NoiseStrength
+from hetdask.fitting.uncertainty import expected_covariance, inverse_without_null
+from hetdask.model.dynamics import dynamics
+from hetdask.passes.normal import project
+from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.tiles import Series
+
+if TYPE_CHECKING:
+    from hetdask_cluster.runner import Runner
+
+Array = NDArray[np.float64]
+
+BLOCKS: Final = 15_000
+"""Block means of each angle, at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Design:
+    """Errors of a planned experiment.
+
+    Attributes
+    ----------
+    plain, weighted : (p,) float64
+        Standard errors of the free parameters with plain weights and with those of `fit.weights: speckle`; NaN where a
+        parameter is not determined. With counted photons `weighted` is NaN: those weights do not know them.
+    identifiability : Determined
+    cautions : tuple of str
+    """
+
+    plain: Array
+    weighted: Array
+    identifiability: Determined
+    cautions: tuple[str, ...]
+
+
+def design(
+    series: Series,
+    vector: Array,
+    free: tuple[int, ...],
+    runner: Runner,
+    *,
+    speckles: int,
+    modes: int,
+    photons: float | None = None,
+    seed: int = 0,
+) -> Design:
+    """Errors that a fit of such an experiment would have.
+
+    Parameters
+    ----------
+    series : Series
+        Its angles, wavevectors and frames; baselines of 1.
+    vector : (14,) float64
+        True parameters.
+    free : tuple of int
+        Those that would be fitted.
+    runner : Runner
+        Where speckles are simulated.
+    speckles, modes, photons
+        As in `hetdask.model.simulate_speckle`.
+    seed : int
+    """
+    passes = _passes(series, vector, 1.0 / modes)
+    gathered = gather(passes, vector, free)
+    noise = NoiseStrength(_shot_noise(series, vector, speckles, photons), np.full(series.n_phi, speckles))
+    pixel = np.array([angle.rest["pixel"] for angle in gathered.angles]) / speckles
+    sigma = np.sqrt(pixel + noise.sigma_white**2)
+    result = project(passes(vector, free))
+    # Photons are counted in the simulated speckles, so that nothing is left for white noise there.
+    counted = noise if photons is None else replace(noise, sigma_white=np.zeros(series.n_phi))
+    covariance = expected_covariance(vector, free, series, result, sigma, counted, runner, seed=seed, photons=photons)
+    determined = identify(result.weighted(sigma)[2], covariance, vector, free, series)
+    weighted = np.full(len(free), np.nan)
+    if photons is None:
+        information = weighted_sums(gathered, noise, np.eye(len(free)))[2]
+        weighted = _errors(inverse_without_null(information, natural_units(vector, series)[list(free)]), determined)
+    return Design(_errors(covariance, determined), weighted, determined, cautions(vector, free, series))
+
+
+def _errors(covariance: Array, determined: Determined) -> Array:
+    return np.where(determined.identified, np.sqrt(np.maximum(np.diagonal(covariance), 0.0)), np.nan)
+
+
+def _passes(series: Series, vector: Array, contrast: float) -> ReducedPasses:
+    """Passes over the block means of maps that follow the model exactly."""
+    n_phi, n = series.n_phi, series.time.size
+    blocks = blocks_of(n, level_within(n_phi, n, BLOCKS * n_phi))
+    count = np.tile(_pixels(blocks), (n_phi, 1))
+    nothing = np.zeros_like(count)
+    empty = Reduced(blocks, nothing, count, nothing, np.zeros(n_phi), np.empty((0, 3), dtype=np.int64))
+    means = ReducedPasses(series, empty).model_means(vector)
+    return ReducedPasses(series, replace(empty, mean=series.baseline[:, None] + contrast * means))
+
+
+def _pixels(blocks: Blocks) -> Array:
+    """Pixels of each block (n,) of a map without gaps."""
+    rows, columns = (
+        np.minimum(first + blocks.size, blocks.n_frames) - first for first in (blocks.first_row, blocks.first_column)
+    )
+    triangle = blocks.first_row == blocks.first_column
+    return np.asarray(np.where(triangle, 0.5 * rows * (rows - 1), rows * columns), dtype=np.float64)
+
+
+def _shot_noise(series: Series, vector: Array, speckles: int, photons: float | None) -> Array:
+    """White noise (n_phi,) of counted photons, nearly: the product of two counts scatters by one over their means."""
+    if photons is None:
+        return np.zeros(series.n_phi)
+    s = dynamics(vector, series.time).fraction
+    inverse = np.mean(1.0 / ((1.0 - s) ** 2 + s**2)) / photons
+    return np.full(series.n_phi, inverse / np.sqrt(speckles))
