@@ -12,6 +12,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 DEMO ?= demo
 BUILD := build
+SITE := site
 BIN := $(VENV)/bin
 
 # The first that really runs and is new enough: a shim may stand on the path and start nothing.
@@ -31,7 +32,7 @@ demo: $(VENV)/.installed
 # Two at a time: the tests take both cores for most of the time, checks and installing the wheel fill the gaps.
 .PHONY: test
 test: $(VENV)/.installed
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint pytest wheel
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint docs pytest wheel
 
 .PHONY: lint
 lint: $(VENV)/.installed
@@ -39,6 +40,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every warning counts: a broken link, a page that nothing leads to, a docstring that can't be read.
+.PHONY: docs
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir $(SITE)/.doctrees docs $(SITE)
 
 # A browser for the tests of the report, which are skipped where there is none.
 .PHONY: browser
@@ -51,7 +57,7 @@ browser:
 # Kernels are compiled once, before the processes of pytest would do it side by side.
 .PHONY: pytest
 pytest: $(VENV)/.installed browser
-	$(BIN)/python -c 'import hetdask_kernels; hetdask_kernels.warmup_numba_kernels()'
+	$(BIN)/python -m hetdask.compilation
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
 
 # The wheel alone, installed outside the checkout, runs the whole way from an experiment to a report.
@@ -87,10 +93,10 @@ keys: $(VENV)/.installed
 # Needs uv. One file for Python 3.12 and 3.13 on every platform.
 .PHONY: lock
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes \
+	uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.12 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) $(BUILD) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BUILD) $(SITE) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

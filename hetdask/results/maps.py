@@ -1,6 +1,6 @@
 """Block-averaged maps and one-time cuts of data, model and residual, gathered tile by tile from the store.
 
-The model of a tile off the diagonal is a product of four columns from each side (the factorisation of `docs/model`),
+The model of a tile off the diagonal is a product of four columns from each side (the factorisation of `docs/speed.md`),
 so a map costs about as much as reading it and never needs more memory than a few tiles.
 """
 

@@ -3,7 +3,7 @@
 Where the model's factors vary slowly over a block of frames they lie in the span of few polynomials of the frame
 number, to rounding. The sums of a pass then need nothing of a tile but its products with those: a tile of 128 × 128
 pixels becomes 48 × 48 numbers, computed once. See
-`docs/model.md`, "Compressed tiles".
+`docs/speed.md`, "Compressed tiles".
 """
 
 from __future__ import annotations

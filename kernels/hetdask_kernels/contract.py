@@ -2,7 +2,7 @@
 
 Above the diagonal every term of the model is a product A_r(i)·B_r(j), so all that a least-squares
 fit needs of the data are the sums of e(i, j) against B along rows and against A along columns:
-eight multiply-adds per pixel and no exp or cos. See `docs/model.md`, "The factorisation".
+eight multiply-adds per pixel and no exp or cos. See `docs/speed.md`, "The factorisation".
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ modulus at most 1, so S(j) = step(j)·(S(j-1) + w(j-1)) adds up any product of t
 A derivative is D_k(i, j) = u_k(i)·G_g(i, j) ± u_k(j)·G'_g(i, j): a gain u_k of each frame times one of four
 functions that all parameters of a group g share (see `GROUPS`). With y = (w1 E1, w2 E2, w3 Re E3, w3 Im E3) each G
 is a linear form b_g·y, so all products of two derivatives follow from the sums of y yᵀ, plain and weighted with
-each gain. See `docs/model.md`, "Sums without data".
+each gain. See `docs/speed.md`, "Sums without data".
 """
 
 from __future__ import annotations

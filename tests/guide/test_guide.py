@@ -14,7 +14,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +30,16 @@ from hetdask.passes.plan import FitPlan
 from hetdask.results import Result
 from hetdask_cluster.local import available_cores
 
-HERE = Path(__file__).parent
-SPEC = spec_from_file_location("guide_blocks", HERE / "blocks.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-blocks = module_from_spec(SPEC)
-sys.modules[SPEC.name] = blocks
-SPEC.loader.exec_module(blocks)
+from ..blocks import blocks_of, kept_blocks  # noqa: TID252 (tests are no package)
 
-BLOCKS = {block.name: block for block in blocks.kept_blocks()}
+HERE = Path(__file__).parent
+BLOCKS = {block.name: block for block in kept_blocks(HERE / "blocks")}
 GUIDE = os.environ.get("HETDASK_GUIDE")
 
 
 @pytest.mark.skipif(GUIDE is None, reason="THE GUIDE IS NOT COMPARED: set HETDASK_GUIDE to the path of its text")
 def test_the_blocks_kept_here_are_all_of_the_guide() -> None:
-    assert blocks.blocks_of(Path(str(GUIDE)).read_text(encoding="utf-8")) == list(BLOCKS.values())
+    assert blocks_of(Path(str(GUIDE)).read_text(encoding="utf-8")) == list(BLOCKS.values())
 
 
 def test_every_block_is_run() -> None:
