@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hetdask.data.maps import Findings
+from hetdask.data.store import Store
+from hetdask.data.store_writer import MapRecord, StoreWriter, WritePlan, write_group
+from hetdask.data.tiling import SHARD_BYTES
 from hetdask.model import simulate_gaussian
+from hetdask.model.correlation import amplitudes, flow_wavevector
+from hetdask.model.dynamics import Dynamics, dynamics
+from hetdask_cluster.runner import Runner
 
 PARAMETERS: Final = {
     "D0_ref": 120.0,
@@ -49,3 +59,87 @@ def simulated_maps(frames: int, phi: ArrayLike, q: float, dt: float, seed: int =
     time = dt * np.arange(frames)
     for angle in np.atleast_1d(phi):
         yield simulate_gaussian(PARAMETERS, time, angle, q, rng=rng, **SCALING)[0].astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _dynamics(frames: int, dt: float) -> tuple[Dynamics, NDArray[np.float64]]:
+    d = dynamics(PARAMETERS, dt * np.arange(frames))
+    return d, amplitudes(d.fraction)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TiledMap:
+    """A map whose pixels above the diagonal are made when a part of it is asked for.
+
+    The noise of a part depends on its place and the angle alone: whoever makes it, in whatever order, the same numbers
+    come out.
+    """
+
+    frames: int
+    dt: float
+    angle: int
+    phi: float
+    q: float
+
+    def __getitem__(self, place: tuple[slice, slice]) -> NDArray[np.float32]:
+        rows, columns = (np.arange(*part.indices(self.frames)) for part in place)
+        d, (ref, sample, cross) = _dynamics(self.frames, self.dt)
+        kappa, _ = flow_wavevector(d.phi0, np.array([self.phi]), np.array([self.q]))
+
+        def between(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            return x[columns] - x[rows, None]
+
+        decay_ref, decay_sample = (np.exp(-(self.q**2) * np.abs(between(c))) for c in (d.c_ref, d.c_sample))
+        g = np.cos(kappa[0] * between(d.displacement)) * np.sqrt(decay_ref * decay_sample)
+        g *= 2.0 * cross[rows, None] * cross[columns]
+        g += ref[rows, None] * ref[columns] * decay_ref + sample[rows, None] * sample[columns] * decay_sample
+        noise = np.random.default_rng((self.angle, *rows[:1], *columns[:1])).standard_normal(g.shape, dtype=np.float32)
+        part = (SCALING["offset"] + SCALING["contrast"] * g + SCALING["sigma"] * noise).astype(np.float32)
+        part[rows[:, None] >= columns] = np.nan
+        return part
+
+
+def _write_tiled(
+    group: tuple[int, int], plan: WritePlan, dt: float, phi: tuple[float, ...], q: float
+) -> list[MapRecord]:
+    """Task: write the maps of a group of angles, tile by tile."""
+    frames = plan.tiling.n_frames
+    findings = Findings(
+        triangle="upper",
+        asymmetry=None,
+        averaged=False,
+        diagonal="absent",
+        level=SCALING["offset"],
+        baseline=1,
+        noise=SCALING["sigma"],
+        bad_frames=(),
+        missing=0,
+        pixels=frames * (frames - 1) // 2,
+    )
+    excluded = np.zeros(frames, dtype=np.bool_)
+    maps = (cast("Any", TiledMap(frames, dt, angle, phi[angle], q)) for angle in range(*group))
+    return write_group(plan, group, ((c2, excluded, findings) for c2 in maps))
+
+
+def write_tiled_store(
+    path: Path, angles: int, frames: int, q: float, dt: float, runner: Runner, *, shard_bytes: int = SHARD_BYTES
+) -> Store:
+    """A store of simulated maps, made tile by tile on the workers: no whole map is ever in memory.
+
+    Parameters
+    ----------
+    path : Path
+    angles, frames : int
+    q : float
+        1/Å.
+    dt : float
+        s; the first frame is at 0.
+    runner : Runner
+    shard_bytes : int
+    """
+    phi = np.linspace(0.0, 180.0, angles, endpoint=False)
+    with StoreWriter(path, phi=phi, q=q, n_frames=frames, dt=dt, shard_bytes=shard_bytes) as writer:
+        groups = writer.plan.tiling.groups
+        for records in runner.map(_write_tiled, groups, writer.plan, dt, tuple(phi.tolist()), q):
+            writer.add(records)
+    return Store.open(path)

@@ -33,7 +33,7 @@ from common import (
 from maps import simulated_maps
 from zarr.codecs import BloscCodec
 
-from hetdask.data.shardfile import LZ4_LEVEL, ShardReader, ShardWriter
+from hetdask.data.shardfile import CODEC, ShardReader, ShardWriter
 from hetdask.data.tiling import Tiling
 from hetdask.diagnosis.environment import machine, versions
 
@@ -57,7 +57,7 @@ class Files:
             chunks=(1, self.tiling.tile, self.tiling.tile),
             shards=self.tiling.shard,
             fill_value=np.nan,
-            compressors=[BloscCodec(cname="lz4", clevel=LZ4_LEVEL, shuffle="shuffle", typesize=4)],
+            compressors=[BloscCodec(**CODEC, shuffle="shuffle", typesize=4)],
         )
         for file, _ in self.shards(path):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ from hetdask.fitting import (
     integrable_bounds,
 )
 from hetdask.fitting.bootstrap import bootstrap
-from hetdask.fitting.cold_start import find_start, near_fit, reduced_passes, settle
+from hetdask.fitting.cold_start import find_start, leads_to_noise, near_fit, reduced_passes, settle
 from hetdask.fitting.deviations import deviations_of
 from hetdask.fitting.goodness import goodness_of
 from hetdask.fitting.profile import profile
@@ -71,7 +71,9 @@ from hetdask_cluster.threads import limited_threads
 
 if TYPE_CHECKING:
     from distributed import Client
+    from numpy.typing import NDArray
 
+    from hetdask.fitting.search import SearchResult
     from hetdask.learn.model import Prediction
     from hetdask_cluster.memory import MemoryPlan
 
@@ -392,8 +394,7 @@ def _analyse(
     if settings.start() != "given":
         given = None if prediction is None or prediction.outside else prediction.starts
         with stages("search"):
-            found = find_start(reduced, problem, runner, seed=settings.fit.seed, given=given, on_round=progress.advance)
-        problem = replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
+            found, problem = _search(reduced, problem, runner, settings, given, progress)
     methods = methods_of(settings)
     with stages("load"):
         data = _reduced_data(store, settings, reduced, runner)
@@ -429,7 +430,7 @@ def _analyse(
                 method = next(one for one in methods if one.name == best.method)
                 again = replace(problem, start=winner.values)
                 best = fit_store(passes, again, [method], rounds=settings.fit.rounds, reduced=data)[0]
-            facts["search"] = search_summary(found, rivals)
+            facts["search"] = search_summary(found, rivals, doubted=settings.start() == "checked")
             if prediction is not None:
                 facts["learned"] = learned_summary(prediction, found)
         else:
@@ -459,6 +460,24 @@ def _analyse(
     if result.status == "converged" and settings.fit.remember:
         _remember(best, store, reduced)
     return result
+
+
+def _search(
+    reduced: ReducedPasses,
+    problem: Problem,
+    runner: Runner,
+    settings: Settings,
+    given: NDArray[np.float64] | None,
+    progress: Progress,
+) -> tuple[SearchResult | None, Problem]:
+    """The problem with start values that were searched for; as it is where those given are checked and are good."""
+    if settings.start() == "checked":
+        if leads_to_noise(reduced, problem):
+            return None, problem
+        progress.advance(1, 1, "start values that lead to no optimum at the noise level, so a search follows")
+        given = problem.start[None]
+    found = find_start(reduced, problem, runner, seed=settings.fit.seed, given=given, on_round=progress.advance)
+    return found, replace(problem, start=np.clip(found.best.vector, problem.lower, problem.upper))
 
 
 def _weighted(

@@ -213,7 +213,7 @@ class DaskRunner:
 
     def put(self, function: Callable[..., Any], *args: Any) -> Handle:
         """Run ``function(*args)`` once, on any worker, and keep its result there as a future."""
-        return self._submit(_run, function, *args)
+        return self.client.submit(_run, function, *args, key=_new_key(function), pure=False, retries=RETRIES)
 
     def map(
         self,
@@ -231,8 +231,16 @@ class DaskRunner:
         Exception
             Whatever the function raised, as soon as it is known.
         """
+        if not items:
+            return []
         with _connected():
-            futures = [self._submit(_attempt, function, item, *common) for item in items]
+            # One message to the scheduler for all tasks: a second one within 10 ms would wait for that long.
+            count = len(items)
+            repeated = ([argument] * count for argument in common)
+            keys = [_new_key(function) for _ in items]
+            futures = self.client.map(
+                _attempt, [function] * count, items, *repeated, key=keys, pure=False, retries=RETRIES
+            )
             try:
                 return self._collect(futures, on_done)
             except BaseException:
@@ -279,11 +287,6 @@ class DaskRunner:
         with _connected():
             found: dict[str, int] = self.client.run(function, on_error="ignore")
         return found
-
-    def _submit(self, task: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Future[Any]:
-        name = getattr(function, "__name__", type(function).__name__).strip("_<>") or "task"
-        key = f"{name}-{uuid.uuid4().hex}"
-        return self.client.submit(task, function, *args, key=key, pure=False, retries=RETRIES)
 
     def _collect(self, futures: list[Future[Any]], on_done: OnDone | None) -> list[Any]:
         from distributed import as_completed
@@ -335,6 +338,12 @@ class DaskRunner:
             f"no task finished within {self.deadline:.0f} s; {waiting} wait on {workers} workers. Expected at least "
             "one worker that makes headway: look at the workers' logs, or run on this machine with --scheduler local"
         )
+
+
+def _new_key(function: Callable[..., Any]) -> str:
+    """Name of a task that tells what it runs."""
+    name = getattr(function, "__name__", type(function).__name__).strip("_<>") or "task"
+    return f"{name}-{uuid.uuid4().hex}"
 
 
 def _travel(value: Any) -> Any:

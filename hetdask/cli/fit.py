@@ -10,6 +10,7 @@ import click
 
 from hetdask.cli.options import compute_overrides, fit_options, plot_options
 from hetdask.cli.plot import plot_data, take_request
+from hetdask.cli.runs import in_folder_of_its_own, is_of_other_package
 
 if TYPE_CHECKING:
     from hetdask.cli.progress import LiveProgress, PlainProgress
@@ -51,6 +52,8 @@ def fit(
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other: leave one out")
     settings = settings_of(config, **options)
+    if not overwrite and is_of_other_package(config):
+        settings = in_folder_of_its_own(settings, resume=resume, quiet=quiet)
     if dry_run:
         from hetdask.cli.compute import show_plan
 

@@ -105,8 +105,9 @@ fit_options = combine(
     compute_options,
     click.option(
         "--start",
-        type=click.Choice(["given", "search", "learned"]),
-        help="Start values: those of the configuration, a global search within the bounds, or what was learned. "
+        type=click.Choice(["given", "checked", "search", "learned"]),
+        help="Start values: those of the configuration, those unless they lead to no optimum at the noise level, "
+        "a global search within the bounds, or what was learned. "
         "[default: given if the configuration has any]",
     ),
     click.option(

@@ -66,7 +66,7 @@ def _bytes(value: Any) -> Any:
         raise ConfigError(f"found {value!r}, expected a size, for example 500MiB") from error
 
 
-type Start = Literal["given", "search", "learned"]
+type Start = Literal["given", "checked", "search", "learned"]
 
 type Frames = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
 type AngleRange = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
@@ -160,7 +160,8 @@ class FitSettings(Section):
     )
     start: Start | None = Field(
         None,
-        description="given: from the values under parameters; search: from the bounds alone, by a global search; "
+        description="given: from the values under parameters; checked: from these, and from a search where these lead "
+        "to no optimum at the noise level; search: from the bounds alone, by a global search; "
         "learned: from what was learned on simulated experiments and earlier fits, then a search if need be; "
         "null: given if any free parameter has a value, else search",
         examples=["search"],

@@ -13,6 +13,7 @@ import math
 import os
 import secrets
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
@@ -25,17 +26,26 @@ from numpy.typing import NDArray
 EMPTY: Final = np.uint64(2**64 - 1)
 """Offset and length of a chunk that holds nothing but the fill value."""
 
-LZ4_LEVEL: Final = 5
-"""Noisy data compress little: Blosc's lz4 with shuffled bytes is the fastest, and as small as any."""
+CODEC: Final[Mapping[str, Any]] = {"cname": "lz4", "clevel": 5, "blocksize": 2**18}
+"""Of Blosc, with shuffled bytes. Noisy data compress little: lz4 is the fastest, and as small as any. Half of this
+block size, its own choice for many tiles, takes twice as long to read."""
 
 CRC: Final = struct.Struct("<I")
 
-_codec: Final = numcodecs.Blosc(cname="lz4", clevel=LZ4_LEVEL, shuffle=numcodecs.Blosc.SHUFFLE)
+_codec: Final = numcodecs.Blosc(**CODEC, shuffle=numcodecs.Blosc.SHUFFLE)
 
 
 def checksum(array: NDArray[Any]) -> int:
     """crc32c of the bytes of an array in C order."""
-    return int(google_crc32c.value(array.tobytes()))
+    return int(google_crc32c.value(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+
+
+def read_ahead(path: Path) -> None:
+    """Ask for a file that will be needed soon, without waiting for it; where it is missing, its reader says so."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class ShardWriter:
@@ -114,9 +124,10 @@ class ShardReader:
 
     def __init__(self, path: Path, grid: tuple[int, int, int]) -> None:
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file = path.open("rb")
         except FileNotFoundError:
             raise DamagedShardError("is missing") from None
+        self._buffer = bytearray()
         try:
             self._index = self._read_index(grid)
         except BaseException:
@@ -143,9 +154,11 @@ class ShardReader:
         if offset == EMPTY:
             out.fill(np.nan)
             return
+        if len(self._buffer) < length:
+            self._buffer = bytearray(int(length))
+        data = memoryview(self._buffer)[: int(length)]
         self._file.seek(int(offset))
-        data = self._file.read(int(length))
-        if len(data) != length:
+        if self._file.readinto(data) != length:
             raise DamagedShardError("is cut short")
         try:
             _codec.decode(data, out=out)

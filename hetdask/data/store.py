@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from hetdask.data.shardfile import DamagedShardError, ShardReader, checksum
+from hetdask.data.shardfile import DamagedShardError, ShardReader, checksum, read_ahead
 from hetdask.data.tiling import ShardSpec, Tiling
 from hetdask.errors import DataError
 
@@ -154,15 +154,28 @@ class Store:
         """All shards that hold tiles."""
         return [spec for group in self.tiling.groups for spec in self.tiling.shards(str(self.path), group)]
 
-    def iter_shard(self, spec: ShardSpec) -> Iterator[tuple[int, int, int, NDArray[np.float32]]]:
+    def iter_shard(
+        self, spec: ShardSpec, *, reuse: bool = False
+    ) -> Iterator[tuple[int, int, int, NDArray[np.float32]]]:
         """Tiles of a shard one by one: angle, row block, column block and (T, T) pixels, NaN where a pixel is no data.
+
+        Parameters
+        ----------
+        spec : ShardSpec
+        reuse : bool
+            All tiles are the same array, which is overwritten: for those who are done with one before the next. New
+            memory for each would take as long as reading.
 
         Raises
         ------
         DataError
             If the shard is missing or damaged.
         """
-        yield from self._read(spec, spec.tiles())
+        yield from self._read(spec, spec.tiles(), reuse=reuse)
+
+    def announce(self, spec: ShardSpec) -> None:
+        """Let the operating system read a shard, while something else is computed."""
+        read_ahead(self.path / self.tiling.shard_file(spec))
 
     def read_shard(self, spec: ShardSpec) -> list[tuple[int, int, int, NDArray[np.float32]]]:
         """All tiles of a shard, as from `iter_shard`."""
@@ -225,13 +238,15 @@ class Store:
         return self.tiling.groups[angle // self.tiling.shard[0]]
 
     def _read(
-        self, spec: ShardSpec, places: Iterator[tuple[int, int, int]]
+        self, spec: ShardSpec, places: Iterator[tuple[int, int, int]], *, reuse: bool = False
     ) -> Iterator[tuple[int, int, int, NDArray[np.float32]]]:
         file = self.path / self.tiling.shard_file(spec)
         try:
             with ShardReader(file, self.tiling.shard_grid) as reader:
+                tile = np.empty((self.tile, self.tile), dtype=np.float32)
                 for angle, row, column in places:
-                    tile = np.empty((self.tile, self.tile), dtype=np.float32)
+                    if not reuse:
+                        tile = np.empty_like(tile)
                     try:
                         reader.read((angle - spec.angles[0], row - spec.rows[0], column - spec.columns[0]), tile)
                     except DamagedShardError as error:
@@ -244,12 +259,12 @@ class Store:
             raise DataError(_damaged(self.path, f"the shard {file} ({which}) {error}")) from error
 
     def _check(self, file: Path, angle: int, row: int, column: int, tile: NDArray[np.float32]) -> None:
+        if checksum(tile) == int(self.tile_checksum[angle, row, column]):
+            return
         count = int(np.count_nonzero(np.isfinite(tile)))
         expected = int(self.tile_count[angle, row, column])
-        if count != expected:
-            raise DataError(self._damaged_tile(file, angle, row, column, f"holds {count} pixels, expected {expected}"))
-        if checksum(tile) != int(self.tile_checksum[angle, row, column]):
-            raise DataError(self._damaged_tile(file, angle, row, column, "does not match its checksum"))
+        differs = "does not match its checksum" if count == expected else f"holds {count} pixels, expected {expected}"
+        raise DataError(self._damaged_tile(file, angle, row, column, differs))
 
     def _damaged_tile(self, file: Path, angle: int, row: int, column: int, reason: str) -> str:
         return _damaged(self.path, f"tile ({row}, {column}) of the map at phi = {self.phi[angle]:g}° ({file}) {reason}")

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec
 
 from hetdask.data.maps import Findings
-from hetdask.data.shardfile import LZ4_LEVEL, ShardWriter, checksum
+from hetdask.data.shardfile import CODEC, ShardWriter, checksum
 from hetdask.data.store import METADATA, VERSION, is_store
 from hetdask.data.tiling import SHARD_BYTES, ShardSpec, Tiling
 from hetdask.errors import DataError
@@ -239,7 +239,7 @@ class StoreWriter:
             chunks=(1, tiling.tile, tiling.tile),
             shards=tiling.shard,
             fill_value=np.nan,
-            compressors=[BloscCodec(cname="lz4", clevel=LZ4_LEVEL, shuffle="shuffle", typesize=4)],
+            compressors=[BloscCodec(**CODEC, shuffle="shuffle", typesize=4)],
             dimension_names=("phi", "t1", "t2"),
         )
         # Made here once: a worker never makes a folder, so one that outlives its run cannot bring it back.

@@ -18,7 +18,7 @@ from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement
-from hetdask.fitting.search import SearchResult, Verdict, search
+from hetdask.fitting.search import SearchResult, Verdict, descend, search
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import series_of
 from hetdask_cluster.runner import InlineRunner
@@ -62,6 +62,11 @@ class Near:
     def noise(self) -> NoiseModel:
         """What the residuals say about the noise."""
         return self.likely.noise
+
+
+DOUBTFUL: Final = 6.0
+"""Excess of the residuals over noise from which on given start values are left: more than for an optimum of a search,
+since a search takes longer than a fit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +128,18 @@ def find_start(
         return Verdict(likely.noise.at_noise_level, likely.position)
 
     return search(passes, problem, seed=seed, runner=runner, judge=judge, given=given, on_round=tell)
+
+
+def leads_to_noise(passes: ReducedPasses, problem: Problem) -> bool:
+    """Whether the start values of a problem lead to an optimum that leaves nothing but noise, or nobody can tell."""
+    coordinates, position = descend(passes, problem)
+    if not position.size:
+        return True
+    try:
+        likely, _ = most_likely(passes, coordinates, position, until_noise=True)
+    except FitError:
+        return True
+    return likely.noise.excess.largest < DOUBTFUL
 
 
 def near_fit(passes: ReducedPasses, problem: Problem, fit: Refinement) -> Near | None:

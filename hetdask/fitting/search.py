@@ -299,6 +299,22 @@ def search(
     )
 
 
+def descend(passes: ReducedPasses, problem: Problem) -> tuple[Coordinates, Array]:
+    """Coordinates (n,) of the optimum on reduced data that the start values of a problem lead to.
+
+    Returns
+    -------
+    coordinates : Coordinates
+    position : (n,) float64
+        Empty where nothing but f2 is free.
+    """
+    coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
+    if not coordinates.names:
+        return coordinates, np.empty(0)
+    start = np.clip(coordinates.encode(problem.start), coordinates.lower, coordinates.upper)
+    return coordinates, _finish(start, passes, coordinates).position
+
+
 def _given_round(seed: int, given: Array, coordinates: Coordinates) -> list[_Start]:
     """A first round whose starts share out the given parameter vectors (k, 14)."""
     points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from hetdask.data.store import ShardSpec
@@ -14,10 +16,49 @@ if TYPE_CHECKING:
 
 MIB: Final = 2**20
 
+UNIT_BYTES: Final = 256 * MIB
+"""Pixels that one task goes through, where there are so many: tenths of a second from disk, less in memory."""
+
 
 def held_bytes(spec: ShardSpec, tile: int) -> int:
     """Memory of a shard that stays on a worker."""
     return int(spec.n_tiles * tile**2 * RESIDENT_BYTES)
+
+
+def divide(
+    specs: Sequence[ShardSpec], tile: int, resident_bytes: int | None
+) -> tuple[list[ShardSpec], list[ShardSpec]]:
+    """Shards that stay in memory, up to so many bytes in all (None: no limit), and those that are read every time."""
+    resident, streamed = [], []
+    left = resident_bytes
+    for spec in specs:
+        size = held_bytes(spec, tile)
+        if left is None or size <= left:
+            resident.append(spec)
+            left = None if left is None else left - size
+        else:
+            streamed.append(spec)
+    return resident, streamed
+
+
+def units(specs: Sequence[ShardSpec], tiling: Tiling, workers: int) -> list[tuple[ShardSpec, ...]]:
+    """Shards that one task goes through: neighbours, of about the same size.
+
+    A task costs some milliseconds, so there are no more than keep all workers busy to the end, and as many for each
+    worker.
+
+    Parameters
+    ----------
+    specs : sequence of ShardSpec
+    tiling : Tiling
+    workers : int
+        Tasks that run at the same time; 0 where all are just being started again counts as one.
+    """
+    workers = max(1, workers)
+    whole = sum(spec.n_tiles for spec in specs) * tiling.tile_bytes
+    count = min(len(specs), workers * max(1, round(whole / (workers * UNIT_BYTES))))
+    edges = [k * len(specs) // count for k in range(count + 1)] if count else []
+    return [tuple(specs[first:stop]) for first, stop in pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +113,7 @@ class FitPlan:
     @property
     def resident(self) -> int:
         """Shards that stay on the workers: the others are read in every pass."""
-        left, count = self.resident_bytes, 0
-        for spec in self.shards():
-            size = held_bytes(spec, self.tiling.tile)
-            if left is None or size <= left:
-                count += 1
-                left = None if left is None else left - size
-        return count
+        return len(divide(self.shards(), self.tiling.tile, self.resident_bytes)[0])
 
     @property
     def projected_worker(self) -> int | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice, zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, override
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
-from hetdask.passes.plan import held_bytes
+from hetdask.passes.plan import divide, units
 from hetdask.passes.reference import evaluate_reference
 from hetdask.passes.residuals import ResidualSums, evaluate_residuals, merge_residuals
 from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
-from hetdask.passes.shard import Shard, evaluate_shard
-from hetdask.passes.tiles import Series, collect_tiles
+from hetdask.passes.shard import Shard, evaluate_pieces, evaluate_shard
+from hetdask.passes.tiles import AngleTiles, Series, collect_tiles, stream_tiles
 from hetdask.passes.weighted import LossSums, Weighting, evaluate_weighted, merge_weighted
 
 if TYPE_CHECKING:
@@ -48,9 +48,32 @@ class PassRequest:
         """Sums over a shard, by angle."""
         return evaluate_shard(shard, np.array(self.vector), self.free)
 
+    def stream(self, spec: ShardSpec) -> dict[int, Any]:
+        """The same while the shard is read; it is never in memory as a whole."""
+        series, pieces = stream_shard(spec)
+        return evaluate_pieces(series, pieces, owned_angles(spec), np.array(self.vector), self.free)
+
+    @staticmethod
+    def add(first: Any, second: Any) -> Any:
+        """Sums over two shards of the same angle."""
+        if isinstance(first, tuple):
+            return tuple(a + b for a, b in zip(first, second, strict=True))
+        return first + second
+
+
+class _WholeShards(PassRequest):
+    """Sums that need a shard in memory."""
+
+    __slots__ = ()
+
+    @override
+    def stream(self, spec: ShardSpec) -> dict[int, Any]:
+        """Sums over a shard that is read for it."""
+        return self.evaluate(load_shard(spec, compress=False))
+
 
 @dataclass(frozen=True, slots=True)
-class ReferenceRequest(PassRequest):
+class ReferenceRequest(_WholeShards):
     """The same sums in plain NumPy."""
 
     @override
@@ -60,7 +83,7 @@ class ReferenceRequest(PassRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedRequest(PassRequest):
+class WeightedRequest(_WholeShards):
     """The same with pixel weights."""
 
     weighting: Weighting
@@ -72,7 +95,7 @@ class WeightedRequest(PassRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRequest(PassRequest):
+class SegmentRequest(_WholeShards):
     """The same by pairs of time segments, with the frames at their `edges`."""
 
     edges: tuple[int, ...]
@@ -84,7 +107,7 @@ class SegmentRequest(PassRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualRequest(PassRequest):
+class ResidualRequest(_WholeShards):
     """Sums of residuals, with contrast, offset and a limit of each angle, in units of c2."""
 
     contrast: tuple[float, ...]
@@ -122,15 +145,44 @@ def load_shard(spec: ShardSpec, *, compress: bool = True) -> Shard:
     count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
     angles = tuple(
         collect_tiles(series, angle, (entry[1:] for entry in group), count, compress=compress)
-        for angle, group in groupby(store.iter_shard(spec), itemgetter(0))
+        for angle, group in groupby(store.iter_shard(spec, reuse=True), itemgetter(0))
     )
-    first = spec.rows[0] == 0 and spec.columns[0] == 0
-    return Shard(series, angles, tuple(range(*spec.angles)) if first else ())
+    return Shard(series, angles, owned_angles(spec))
 
 
-def evaluate(source: Shard | ShardSpec, request: PassRequest) -> dict[int, Any]:
-    """Task of a pass: sums over one shard, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
-    return request.evaluate(load_shard(source, compress=False) if isinstance(source, ShardSpec) else source)
+def owned_angles(spec: ShardSpec) -> tuple[int, ...]:
+    """Angles whose sums without data a shard contributes: those that begin in it."""
+    return tuple(range(*spec.angles)) if spec.rows[0] == 0 and spec.columns[0] == 0 else ()
+
+
+def load_shards(specs: Sequence[ShardSpec]) -> tuple[Shard, ...]:
+    """Task that makes shards resident."""
+    return tuple(load_shard(spec) for spec in specs)
+
+
+def stream_shard(spec: ShardSpec) -> tuple[Series, dict[int, Iterator[AngleTiles]]]:
+    """Pieces of a shard by angle, to be gone through in ascending order, as each is read."""
+    store = Store.open(spec.path)
+    series = series_of(store)
+    tiles = store.iter_shard(spec, reuse=True)
+    count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
+
+    def pieces(angle: int) -> Iterator[AngleTiles]:
+        return stream_tiles(series, angle, (entry[1:] for entry in islice(tiles, count)))
+
+    return series, {angle: pieces(angle) for angle in range(*spec.angles)}
+
+
+def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest) -> dict[int, Any]:
+    """Task of a pass: sums over some shards, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
+    total: dict[int, Any] = {}
+    for shard, following in zip_longest(unit, unit[1:]):
+        if isinstance(following, ShardSpec):
+            Store.open(following.path).announce(following)
+        part = request.evaluate(shard) if isinstance(shard, Shard) else request.stream(shard)
+        for angle, sums in part.items():
+            total[angle] = request.add(total[angle], sums) if angle in total else sums
+    return total
 
 
 def merge(n_phi: int, n_free: int, parts: Sequence[Mapping[int, Array]]) -> NormalSums:
@@ -174,15 +226,9 @@ class Passes:
         self.pixels_per_second = 0.0
         self._runner = runner
         self._request = PassRequest if numba else ReferenceRequest
-        self._sources: list[Any] = []
-        free = np.inf if resident_bytes is None else float(resident_bytes)
-        for spec in store.shards():
-            size = held_bytes(spec, store.tile)
-            if size <= free:
-                free -= size
-                self._sources.append(runner.put(load_shard, spec))
-            else:
-                self._sources.append(spec)
+        resident, streamed = divide(store.shards(), store.tile, resident_bytes)
+        kept = [runner.put(load_shards, unit) for unit in units(resident, store.tiling, runner.n_workers)]
+        self._sources = [*kept, *units(streamed, store.tiling, runner.n_workers)]
 
     def __call__(self, vector: Array, free: tuple[int, ...]) -> NormalSums:
         """Sums at `vector` (14,), with derivatives for the parameters `free`.

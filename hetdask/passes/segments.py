@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from hetdask.passes.normal import NormalSums
 from hetdask.passes.shard import Shard, evaluate_shard
 from hetdask.passes.tiles import AngleTiles, Series
-from hetdask_kernels import prepare_tile
 
 Array = NDArray[np.float64]
 
@@ -68,8 +67,8 @@ def _restricted_tiles(series: Series, tiles: AngleTiles, inside: NDArray[np.bool
         row, column = tiles.blocks[old]
         pixels = np.outer(inside[row], inside[column])
         stack[k][~pixels] = baseline
-        _, tile_total, tile_square = prepare_tile(stack[k], baseline)
-        total, square = total + tile_total, square + tile_square
+        centred = stack[k].astype(np.float64) - baseline
+        total, square = total + float(centred.sum()), square + float(np.vdot(centred, centred))
         if old in tiles.missing and (lost := tiles.missing[old] & pixels).any():
             missing[k] = lost
     no_values, no_panels = np.empty(0), np.empty((0, 3), dtype=np.int64)

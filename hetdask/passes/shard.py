@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,56 +75,60 @@ def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     return series_factors(dynamics(np.frombuffer(vector), np.frombuffer(time)), block)
 
 
-def _data_sums(factors: AngleFactors, held: Mapping[int, AngleTiles], series: Series, both: bool) -> Array:
-    """Sums of e·(g, D) over the tiles, (M, LANES + 1), before scaling; those of D are right only with `both`.
+def _add_data(
+    factors: AngleFactors,
+    pieces: Mapping[int, Iterable[AngleTiles]],
+    baseline: Mapping[int, float],
+    degrees: int,
+    both: bool,
+    grams: Array,
+) -> None:
+    """Add what the pixels contribute to the Gram matrices (M, LANES + 3, LANES + 3), before scaling.
 
     Row and column sums of compressed tiles are right in their products with smooth functions, which is all that is
-    asked of them.
+    asked of them. The sums with the derivatives are right only with `both`.
     """
     shared = factors.series
-    degrees = max((tiles.degrees for tiles in held.values()), default=0)
+    size = shared.block
     few = compressed_factors(factors, degrees)
     rows, columns = np.zeros((2, *factors.left.shape))
     few_rows, few_columns = np.zeros((2, *few.left.shape))
-    out = np.zeros((rows.shape[0], LANES + 1))
-    for m, tiles in held.items():
+    products = np.zeros((rows.shape[0], LANES + 1))
+    for m, some in pieces.items():
         left, right, few_left, few_right = factors.left[m], factors.right[m], few.left[m], few.right[m]
         which = (few.smooth[m], few.smooth[m] & factors.gentle[m], factors.steep[m])
         place = (factors.exponent[m], factors.phase[m])
-        baseline = float(series.baseline[tiles.angle])
-        contract_tiles(tiles.tiles, tiles.blocks, baseline, both, left, right, *which, *place, rows[m], columns[m])
-        if degrees:
-            size = shared.block
-            compressed, first_row = (tiles.compressed, tiles.panels), (tiles.first_row, tiles.first_panels)
-            sums = (few_rows[m], few_columns[m])
-            contract_panels(
-                *compressed,
-                degrees,
-                degrees,
-                few.used[m],
-                COMPRESSED,
-                both,
-                few_left,
-                few_right,
-                *which,
-                size,
-                *place,
-                *sums,
-            )
-            sums = (rows[m], few_columns[m])
-            contract_panels(
-                *first_row, size, degrees, few.used[m], FIRST_ROW, both, left, few_right, *which, size, *place, *sums
-            )
+        sums, few_sums, mixed_sums = (rows[m], columns[m]), (few_rows[m], few_columns[m]), (rows[m], few_columns[m])
+        steep = bool(factors.steep[m].any())
+        for tiles in some:
+            blocks = (tiles.tiles, tiles.blocks, baseline[m])
+            contract_tiles(*blocks, both, left, right, *which, *place, *sums)
+            if tiles.degrees:
+                degree = (degrees, few.used[m])
+                whole, first_row = (
+                    (tiles.compressed, tiles.panels, degrees),
+                    (tiles.first_row, tiles.first_panels, size),
+                )
+                sides = (both, few_left, few_right, *which, size, *place)
+                contract_panels(*whole, *degree, COMPRESSED, *sides, *few_sums)
+                sides = (both, left, few_right, *which, size, *place)
+                contract_panels(*first_row, *degree, FIRST_ROW, *sides, *mixed_sums)
+            if steep:
+                products[m] += _steep_sums(factors, few, m, tiles, baseline[m])
+            if tiles.missing:
+                grams[m] -= pixel_gram(factors, m, tiles, tiles.missing.items(), baseline[m])
+            grams[m, -1, 0] += tiles.total
+            grams[m, 0, -1] += tiles.total
+            grams[m, -1, -1] += tiles.square
     if degrees:
         rows += expand(few_rows, few.basis)
         columns += expand(few_columns, few.basis)
-    for m, tiles in held.items():
+    for m in pieces:
         data_products(
-            rows[m], columns[m], factors.to_last[m], factors.from_first[m], shared.amplitude, shared.gain, out[m]
+            rows[m], columns[m], factors.to_last[m], factors.from_first[m], shared.amplitude, shared.gain, products[m]
         )
-        if factors.steep[m].any():
-            out[m] += _steep_sums(factors, few, m, tiles, float(series.baseline[tiles.angle]))
-    return out
+    grams[:, -1, 1:-1] += products
+    grams[:, 1:-1, -1] += products
 
 
 def _steep_sums(factors: AngleFactors, few: CompressedFactors, m: int, tiles: AngleTiles, baseline: float) -> Array:
@@ -209,15 +213,46 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
     DataError
         If the sums are not finite.
     """
-    series = shard.series
+    pieces = {tiles.angle: (tiles,) for tiles in shard.angles}
+    degrees = max((tiles.degrees for tiles in shard.angles), default=0)
+    return evaluate_pieces(shard.series, pieces, shard.owned, vector, free, degrees=degrees)
+
+
+def evaluate_pieces(
+    series: Series,
+    pieces: Mapping[int, Iterable[AngleTiles]],
+    owned: Collection[int],
+    vector: Array,
+    free: tuple[int, ...],
+    *,
+    degrees: int = 0,
+) -> dict[int, Array]:
+    """The same for tiles that come one after the other.
+
+    Parameters
+    ----------
+    series : Series
+    pieces : mapping of int to iterable of AngleTiles
+        Of each angle, gone through once and angle by angle in ascending order.
+    owned : collection of int
+        As in `Shard`.
+    vector, free
+        As in `evaluate_shard`.
+    degrees : int
+        Of the tiles that are compressed.
+
+    Raises
+    ------
+    DataError
+        If the sums are not finite.
+    """
     shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
-    by_angle = {tiles.angle: tiles for tiles in shard.angles}
-    angles = sorted(by_angle.keys() | set(shard.owned))
+    angles = sorted(pieces.keys() | set(owned))
     factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
-    held = {m: by_angle[angle] for m, angle in enumerate(angles) if angle in by_angle}
+    held = {m: pieces[angle] for m, angle in enumerate(angles) if angle in pieces}
     grams = np.zeros((len(angles), LANES + 3, LANES + 3))
     for m, angle in enumerate(angles):
-        if angle in shard.owned:
+        if angle in owned:
             # Contiguous: kernels are compiled for such arrays before workers start.
             model, gram = (factors.step[m], shared.amplitude, factors.keep[m]), np.zeros((LANES + 2, LANES + 2))
             if free:
@@ -225,15 +260,8 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
             else:
                 model_sums(*model, gram)
             grams[m, :-1, :-1] = gram
-    products = _data_sums(factors, held, series, bool(free))
-    for m, tiles in held.items():
-        if tiles.missing:
-            grams[m] -= pixel_gram(factors, m, tiles, tiles.missing.items(), float(series.baseline[tiles.angle]))
-        grams[m, -1, 1:-1] += products[m]
-        grams[m, 1:-1, -1] += products[m]
-        grams[m, -1, 0] += tiles.total
-        grams[m, 0, -1] += tiles.total
-        grams[m, -1, -1] += tiles.square
+    baseline = {m: float(series.baseline[angles[m]]) for m in held}
+    _add_data(factors, held, baseline, degrees, bool(free), grams)
     grams = chosen_entries(grams, factors.scale, free)
     if not np.all(np.isfinite(grams)):
         angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]

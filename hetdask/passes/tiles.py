@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask_kernels import polynomials, prepare_tile
+from hetdask_kernels import cut_tile, polynomials
 
 Array = NDArray[np.float64]
 
@@ -138,25 +138,44 @@ def missing_pixels(
     return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
 
 
-def _full_count(excluded: NDArray[np.bool_], row: int, column: int, size: int) -> int:
-    """Pixels that a tile holds if none is missing."""
-    rows = int(np.count_nonzero(~excluded[row * size : (row + 1) * size]))
-    if row == column:
-        return rows * (rows - 1) // 2
-    return rows * int(np.count_nonzero(~excluded[column * size : (column + 1) * size]))
+@lru_cache(maxsize=64)
+def block_places(parts: int, diagonal: bool, columns: int) -> NDArray[np.int64]:
+    """Blocks of a stored tile, `parts` along each side, that hold pixels above the diagonal: row and column, (n, 2).
+
+    Those from the column `columns` on lie beyond the last frame.
+    """
+    places = [(r, c) for r in range(parts) for c in range(r if diagonal else 0, min(parts, columns))]
+    return np.array(places, dtype=np.int64).reshape(-1, 2)
 
 
-def _cut(
-    tiles: Iterable[tuple[int, int, NDArray[np.float32]]], size: int, n_blocks: int
-) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Stored tiles as blocks of `size` frames that hold pixels above the diagonal."""
-    for row, column, tile in tiles:
-        parts = tile.shape[0] // size
-        for r in range(parts):
-            for c in range(r if row == column else 0, parts):
-                if column * parts + c < n_blocks:
-                    piece = tile[r * size : (r + 1) * size, c * size : (c + 1) * size]
-                    yield row * parts + r, column * parts + c, piece
+class _Cutter:
+    """Cuts stored tiles of one angle into blocks."""
+
+    def __init__(self, series: Series, angle: int) -> None:
+        self.baseline = float(series.baseline[angle])
+        self.size = series.block
+        self.parts = series.tile // self.size
+        self._excluded = series.excluded[angle]
+        good = np.zeros(series.padded_time.size, dtype=np.int64)
+        good[: self._excluded.size] = ~self._excluded
+        self._good = good.reshape(-1, self.size).sum(axis=1)
+
+    def cut(
+        self, row: int, column: int, tile: NDArray[np.float32], out: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], dict[int, NDArray[np.bool_]], float, float]:
+        """Write the blocks of a tile to the beginning of `out`: where they belong, missing pixels, Σe and Σe²."""
+        places = block_places(self.parts, row == column, self._good.size - column * self.parts)
+        blocks = places + np.array([row, column]) * self.parts
+        counts = np.empty(len(places), dtype=np.int64)
+        total, square = cut_tile(tile, places, self.baseline, out[: len(places)], counts)
+        rows, columns = self._good[blocks.T]
+        full = np.where(blocks[:, 0] == blocks[:, 1], rows * (rows - 1) // 2, rows * columns)
+        missing = {}
+        for k in np.flatnonzero(counts != full).tolist():
+            r, c = places[k] * self.size
+            finite = np.isfinite(tile[r : r + self.size, c : c + self.size])
+            missing[k] = missing_pixels(finite, int(blocks[k, 0]), int(blocks[k, 1]), self._excluded, self.size)
+        return blocks, missing, total, square
 
 
 def collect_tiles(
@@ -180,35 +199,32 @@ def collect_tiles(
     compress : bool
         Also compress them: for data that several passes go through.
     """
-    size = series.block
-    n_blocks = -(-series.time.size // size)
-    baseline = float(series.baseline[angle])
-    basis = polynomials(size)
-    compress = compress and size >= SMALLEST_BLOCK
+    cutter = _Cutter(series, angle)
+    basis = polynomials(cutter.size)
+    compress = compress and cutter.size >= SMALLEST_BLOCK
     # Pages that are never written to are never made: room for all parts of all tiles costs nothing.
-    stack = np.empty((count * (series.tile // size) ** 2, size, size), dtype=np.float32)
-    blocks: list[tuple[int, int]] = []
+    stack = np.empty((count * cutter.parts**2, cutter.size, cutter.size), dtype=np.float32)
+    blocks: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     compressed: dict[tuple[int, int], Array] = {}
     first_row: dict[tuple[int, int], Array] = {}
     missing: dict[int, NDArray[np.bool_]] = {}
+    done = 0
     total = square = 0.0
-    for k, (row, column, piece) in enumerate(_cut(tiles, size, n_blocks)):
-        stack[k] = piece
-        blocks.append((row, column))
-        found, tile_total, tile_square = prepare_tile(stack[k], baseline)
-        total += tile_total
-        square += tile_square
-        if found != _full_count(series.excluded[angle], row, column, size):
-            missing[k] = missing_pixels(np.isfinite(piece), row, column, series.excluded[angle], size)
-        if compress:
-            half = (stack[k] - baseline) @ basis
-            compressed[row, column] = basis.T @ half
-            if row == 0 and column > 0:
-                first_row[row, column] = half
+    for row, column, tile in tiles:
+        found, lost, tile_total, tile_square = cutter.cut(row, column, tile, stack[done:])
+        total, square = total + tile_total, square + tile_square
+        blocks.append(found)
+        missing.update({done + k: pixels for k, pixels in lost.items()})
+        for k, (r, c) in enumerate(found.tolist() if compress else ()):
+            half = (stack[done + k] - cutter.baseline) @ basis
+            compressed[r, c] = basis.T @ half
+            if r == 0 and c > 0:
+                first_row[r, c] = half
+        done += len(found)
     return AngleTiles(
         angle,
-        np.array(blocks, dtype=np.int64).reshape(-1, 2),
-        stack[: len(blocks)],
+        np.concatenate(blocks),
+        stack[:done],
         *_panels(compressed),
         *_panels(first_row),
         degrees=basis.shape[1] if compress else 0,
@@ -216,6 +232,31 @@ def collect_tiles(
         total=total,
         square=square,
     )
+
+
+def stream_tiles(
+    series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]
+) -> Iterator[AngleTiles]:
+    """The blocks of one stored tile after the other, not compressed, in memory that the next one overwrites.
+
+    Arguments are those of `collect_tiles`. What is read once is summed while it is in the cache.
+    """
+    cutter = _Cutter(series, angle)
+    stack = np.empty((cutter.parts**2, cutter.size, cutter.size), dtype=np.float32)
+    nothing = _panels({})
+    for row, column, tile in tiles:
+        blocks, missing, total, square = cutter.cut(row, column, tile, stack)
+        yield AngleTiles(
+            angle,
+            blocks,
+            stack[: len(blocks)],
+            *nothing,
+            *nothing,
+            degrees=0,
+            missing=missing,
+            total=total,
+            square=square,
+        )
 
 
 def _panels(tiles: Mapping[tuple[int, int], Array]) -> tuple[Array, NDArray[np.int64]]:

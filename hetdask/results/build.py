@@ -192,10 +192,10 @@ def _doubt(search: SearchSummary) -> str | None:
     """Why the best optimum of a search may not be the answer; None if nothing speaks against it."""
     if any(one.contender for one in search.optima):
         return RIVALS
-    return DISBELIEF if search.believed is False else None
+    return DISBELIEF if search.believed is False and not search.confirmed else None
 
 
-def search_summary(found: SearchResult, rivals: Sequence[Rival]) -> SearchSummary:
+def search_summary(found: SearchResult, rivals: Sequence[Rival], *, doubted: bool = False) -> SearchSummary:
     """What a search has found, and what became of its other optima at full resolution."""
     return SearchSummary(
         starts=found.starts,
@@ -205,6 +205,8 @@ def search_summary(found: SearchResult, rivals: Sequence[Rival]) -> SearchSummar
         level=found.level,
         evaluations=found.evaluations,
         seconds=found.seconds,
+        doubted=doubted,
+        confirmed=doubted and found.given is not None and found.given.winner is not None,
         optima=[
             OptimumResult(
                 values=_values(rival.refinement.values), excess=float(rival.excess), contender=bool(rival.contender)

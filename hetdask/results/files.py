@@ -68,6 +68,11 @@ def writing(folder: Path) -> Iterator[None]:
         raise _refusal(folder, error) from error
 
 
+def marks_of_a_run(folder: Path) -> list[str]:
+    """Names of the files by which a folder holds a run; none where it holds no run."""
+    return [name for name in MARKS_OF_A_RUN if (folder / name).exists()]
+
+
 def prepare_run_folder(folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
     """Make the output folder of a fit and try it out, so that a long fit never ends in a folder that can't take it.
 
@@ -98,7 +103,7 @@ def prepare_run_folder(folder: str | Path, *, overwrite: bool = False, resume: b
     if overwrite:
         with writing(folder):
             _remove_run(folder)
-    elif found := [name for name in MARKS_OF_A_RUN if (folder / name).exists()]:
+    elif found := marks_of_a_run(folder):
         raise DataError(
             f"the output folder {folder} already holds a run ({', '.join(found)}): continue it with --resume, "
             "replace it with --overwrite, or give another folder, such as -o runs/sample-2"

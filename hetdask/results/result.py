@@ -246,6 +246,13 @@ class SearchSummary(Part):
     level: int = Field(description="Level of the reduced data on which optima were compared.")
     evaluations: int = Field(description="Evaluations of the model on reduced data.")
     seconds: float
+    doubted: bool = Field(
+        False,
+        description="Whether there was a search because the given start values led to no optimum at the noise level.",
+    )
+    confirmed: bool = Field(
+        False, description="Whether that search found no better optimum than the one the given start values lead to."
+    )
     optima: list[OptimumResult] = Field(description="Distinct others that came close, best first.")
 
 

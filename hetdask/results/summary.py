@@ -175,10 +175,13 @@ def method_rows(result: Result) -> list[tuple[str, ...]]:
 
 def search_line(search: SearchSummary) -> str:
     """What the search did, in a sentence."""
+    why = "those given led to no optimum at the noise level; " if search.doubted else ""
     line = (
-        f"Start values: global search, {search.agreed} of {search.starts} starts reached the best optimum "
+        f"Start values: {why}global search, {search.agreed} of {search.starts} starts reached the best optimum "
         f"({search.evaluations:,} evaluations on reduced data, {format_seconds(search.seconds)})"
     )
+    if search.confirmed:
+        line += ", which is that of those given"
     if search.gap is None:
         return f"{line}; no other optimum was found."
     return f"{line}; the next one had {100.0 * search.gap:.2g} % more chi-squared there."

@@ -15,7 +15,7 @@ from hetdask_kernels.contract import (
 )
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import tile_model, weighted_gram
-from hetdask_kernels.prepare import prepare_tile
+from hetdask_kernels.prepare import cut_tile
 from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.warmup import warmup_numba_kernels
 
@@ -29,6 +29,7 @@ __all__ = [
     "contract_panels",
     "contract_steep_tiles",
     "contract_tiles",
+    "cut_tile",
     "data_products",
     "expand",
     "frame_gains",
@@ -37,7 +38,6 @@ __all__ = [
     "model_sums",
     "polynomials",
     "polynomials_needed",
-    "prepare_tile",
     "project",
     "tile_model",
     "warmup_numba_kernels",

@@ -14,7 +14,7 @@ from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import tile_model, weighted_gram
-from hetdask_kernels.prepare import prepare_tile
+from hetdask_kernels.prepare import cut_tile
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.speckles import block_covariance, block_variance, mean_decay, pair_products, stencil_variance
@@ -78,6 +78,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         "contract_panels": contract_compressed,
         "contract_steep_tiles": contract_steep,
         "contract_tiles": contract,
+        "cut_tile": lambda: cut_tile(tile[0], blocks, 0.0, tile.copy(), rows.copy()),
         "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
         "field_intensity": fields,
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
@@ -89,7 +90,6 @@ def _calls() -> dict[str, Callable[[], object]]:
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
-        "prepare_tile": lambda: prepare_tile(tile[0].copy(), 0.0),
         "tile_model": model,
         "weighted_gram": pixels,
     }

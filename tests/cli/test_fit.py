@@ -284,3 +284,39 @@ def group_of(leader: int) -> list[psutil.Process]:
         for process in psutil.process_iter(["pid", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == leader
     ]
+
+
+def test_runs_of_a_configuration_of_the_other_package_never_replace_each_other(
+    program: Program, source: Path, tmp_path: Path
+) -> None:
+    names = ["D0_ref", "alpha_ref", "D0_sample", "alpha_sample", "v0", "f0", "f3", "phi0"]
+    content = {
+        "experimental_data": {"data_folder_path": str(source.parent), "data_file_name": source.name},
+        "analyzer_parameters": {"scattering": {"wavevector_q": 0.0054}},
+        "initial_parameters": {
+            "values": [330.0, -0.4, 2000.0, 0.3, 120.0, 0.45, 0.15, 12.0],
+            "parameter_names": names,
+            "active_parameters": ["D0_ref", "v0"],
+        },
+        "output_settings": {"results_directory": str(tmp_path / "results")},
+    }
+    path = tmp_path / "original.json"
+    path.write_text(json.dumps(content))
+    arguments = ["--config", path, "--scheduler", "inline", "--no-plots", "--set", "fit.rounds=1"]
+    results = tmp_path / "results"
+    assert program(arguments).status == 0
+    first = (results / "result.json").read_bytes()
+    again = program(arguments)
+    assert again.status == 0
+    assert f"{results} holds a run: this one goes to {results / 'run-2'}" in again.err
+    assert "used again" in again.err
+    assert result_of(results / "run-2")["parameters"] == json.loads(first)["parameters"]
+    # Other data have a store of their own.
+    other = program([*arguments, "--set", "data.frames=[1,40]"])
+    assert other.status == 0
+    assert (results / "run-3" / "data.zarr").exists()
+    assert not (results / "run-2" / "data.zarr").exists()
+    assert (results / "result.json").read_bytes() == first
+    assert f"run folder: {results / 'run-3'}" in program([*arguments, "--resume", "--set", "data.frames=[1,40]"]).out
+    assert program([*arguments, "--overwrite"]).status == 0
+    assert (results / "result.json").read_bytes() != first

@@ -16,6 +16,7 @@ from hetdask_cluster.local import available_cores, open_runner, plan_run
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE
 from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
 from hetdask_cluster.threads import (
+    ALLOCATOR,
     SET_BY_NANNIES,
     THREAD_VARIABLES,
     library_threads,
@@ -52,7 +53,7 @@ def fail_once(folder: str) -> str:
 
 
 def environment(_: int) -> dict[str, str | None]:
-    return {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    return {name: os.environ.get(name) for name in (*THREAD_VARIABLES, *ALLOCATOR)}
 
 
 def multiply_with_blas(_: int) -> float:
@@ -132,8 +133,9 @@ def test_errors_that_may_pass_are_tried_again(dask_runner: DaskRunner, tmp_path:
     assert dask_runner.map(fail_once, [str(tmp_path)]) == ["done"]
 
 
-def test_each_worker_computes_with_one_thread(dask_runner: DaskRunner) -> None:
-    expected = {name: os.environ.get(name, "1") for name in THREAD_VARIABLES}
+def test_each_worker_computes_with_one_thread_and_keeps_pages_for_the_next_task(dask_runner: DaskRunner) -> None:
+    defaults = {**dict.fromkeys(THREAD_VARIABLES, 1), **ALLOCATOR}
+    expected = {name: os.environ.get(name, str(value)) for name, value in defaults.items()}
     assert dask_runner.map(environment, [0, 1]) == [expected, expected]
     assert dask_runner.n_workers == 2
 
@@ -187,7 +189,7 @@ def test_the_environment_of_this_process_stays_as_it_was() -> None:
         for name in SET_BY_NANNIES:
             os.environ[name] = "7"
     assert dict(os.environ) == before
-    assert all(key.endswith(THREAD_VARIABLES) for key in worker_environment())
+    assert {key.rpartition(".")[2] for key in worker_environment()} == {*THREAD_VARIABLES, *ALLOCATOR}
 
 
 def test_a_dead_worker_costs_time_but_no_results(dask_runner: DaskRunner) -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetdask.data.store import Store
+from hetdask.data.tiling import Tiling
 from hetdask.data.writers import write_store
 from hetdask.errors import ConfigError, DataError
 from hetdask.model import NAMES, as_vector, correlation, simulate_gaussian
 from hetdask.passes import Passes, chi_squared, project
+from hetdask.passes.plan import FitPlan, divide, held_bytes, units
 from hetdask_cluster.runner import InlineRunner, Runner
 
 FLOW = {
@@ -107,6 +109,30 @@ def test_workers_give_the_same_sums(store: Store, dask_runner: Runner) -> None:
     for resident in (None, 0, 4 * store.tile**2):
         found = Passes(store, dask_runner, resident_bytes=resident)(vector, FREE).gram
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@given(
+    angles=st.integers(1, 60),
+    frames=st.integers(100, 6000),
+    workers=st.integers(0, 9),
+    resident_bytes=st.none() | st.integers(0, 10**9),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_shard_is_in_one_task_and_no_worker_has_many_more_than_another(
+    angles: int, frames: int, workers: int, resident_bytes: int | None
+) -> None:
+    tiling = Tiling.plan(angles, frames)
+    shards = FitPlan(tiling, None).shards()
+    resident, streamed = divide(shards, tiling.tile, resident_bytes)
+    assert resident_bytes is None or sum(held_bytes(spec, tiling.tile) for spec in resident) <= resident_bytes
+    assert sorted(map(str, resident + streamed)) == sorted(map(str, shards))
+    for part in (resident, streamed):
+        tasks = units(part, tiling, workers)
+        assert [spec for unit in tasks for spec in unit] == part
+        assert all(tasks)
+        assert len(tasks) == len(part) or len(tasks) % max(1, workers) == 0
+        sizes = [len(unit) for unit in tasks]
+        assert not sizes or max(sizes) - min(sizes) <= 1
 
 
 def test_a_pass_counts_its_pixels(store: Store) -> None:

@@ -94,8 +94,10 @@ def translate(content: Mapping[str, Any]) -> Translation:
     names, origin = _names(reader), reader.origin()
     settings["parameters"] |= _parameters(reader, names, origin)
     settings["fit"] |= _fit(reader)
+    if reader.take(f"{INITIAL}.values") is not None:
+        settings["fit"]["start"] = "checked"
     settings["compute"] |= _compute(reader)
-    notes = [*_earlier_model(reader, settings, names, origin), *_gauge(settings), *_uncapped(settings)]
+    notes = [*_earlier_model(reader, settings, names), *_gauge(settings), *_uncapped(settings)]
     return Translation(settings, [*notes, *reader.without_effect()], origin)
 
 
@@ -182,9 +184,7 @@ def _parameters(reader: Reader, names: list[str], origin: dict[str, list[str]]) 
     return parameters
 
 
-def _earlier_model(
-    reader: Reader, settings: dict[str, Any], names: list[str], origin: dict[str, list[str]]
-) -> list[Note]:
+def _earlier_model(reader: Reader, settings: dict[str, Any], names: list[str]) -> list[Note]:
     """Tell that start values are those of an earlier model; what it does not have is searched for."""
     every = [*names, *(str(entry["name"]) for entry in _bounds(reader))]
     text = legacy.explain(every)
@@ -192,7 +192,6 @@ def _earlier_model(
         return []
     if not legacy.SHEAR.keys().isdisjoint(every):
         settings["fit"]["start"] = "search"
-        origin["fit.start"] = [f"{INITIAL}.values"]
     return [Note(f"{INITIAL}.values", text, reader.take(f"{INITIAL}.values"))]
 
 

@@ -86,7 +86,13 @@ KEYS: Final[list[Key]] = [
         "compute.memory_limit",
         "the budget of the whole run, which it keeps to; no more than the machine has",
     ),
-    *acts(INITIAL, "values parameter_names", "parameters"),
+    *acts(
+        INITIAL,
+        "values",
+        "parameters fit.start",
+        "where they lead to no optimum at the noise level, a search within the bounds follows",
+    ),
+    *acts(INITIAL, "parameter_names", "parameters"),
     *acts(
         INITIAL,
         "active_parameters",

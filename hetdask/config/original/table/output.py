@@ -116,6 +116,7 @@ KEYS: Final[list[Key]] = [
         "output_settings",
         "results_directory",
         "output.folder",
+        "a run never replaces another: the next ones go to run-2, run-3 … inside it",
     ),
     *ignored(
         FORMATS,
