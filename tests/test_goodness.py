@@ -85,8 +85,8 @@ def test_what_a_fit_leaves_of_speckle_noise_agrees_with_fits_of_simulated_noise(
         angles.append(
             AngleBlocks(
                 held=np.ones(12, dtype=np.bool_), residual=rng.normal(size=12), scaling=rng.normal(size=(12, 2)),
-                slopes=rng.normal(size=(12, 3)), covariance=factor @ factor.T, rest={}, neighbours=np.empty(0),
-                signal=np.empty(0),
+                slopes=rng.normal(size=(12, 3)), covariance=factor @ factor.T, drift=0.0, rest={},
+                neighbours=np.empty(0), signal=np.empty(0),
             )
         )  # fmt: skip
     expected = np.array(list(_after_fit(angles)))

@@ -47,6 +47,7 @@ def weighted(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
 
 def test_weighted_estimates_scatter_less_and_their_errors_say_so(weighted: list[Result]) -> None:
     used = [result for result in weighted if result.weighting is not None and result.weighting.used == "speckle"]
+    assert not any(any(result.weighting.drift) for result in used if result.weighting)
     assert len(used) >= len(weighted) - 1
     gains, ratios, pulls = [], [], []
     for name, truth in SLOW.items():
@@ -115,6 +116,23 @@ def test_smoothed_maps_are_not_taken_for_speckle_noise(tmp_path: Path) -> None:
     assert result.weighting.used == "plain"
     assert "do not correlate as speckle noise" in result.weighting.note
     assert "o not correlate as speckle noise" in as_text(summary(result), 1000)
+
+
+def test_a_drift_is_found_said_and_taken_out(tmp_path: Path) -> None:
+    gain = 1.0 + 0.02 * np.linspace(-0.5, 0.5, FRAMES)
+    result = fit(tmp_path, speckles(2) * np.outer(gain, gain))
+    weighting = result.weighting
+    assert weighting is not None
+    assert weighting.used == "speckle"
+    assert len(weighting.drift) == len(PHI)
+    assert float(np.mean(weighting.drift)) == pytest.approx(0.04, abs=0.015)
+    assert "c2 drifts" in weighting.note
+    assert "2 drifts" in as_text(summary(result), 1000)
+    pulls = [
+        (result.parameters[name].value - truth) / (result.parameters[name].stderr or 0.0)
+        for name, truth in SLOW.items()
+    ]
+    assert max(map(abs, pulls)) < 4.0
 
 
 def test_weights_go_with_least_squares_only() -> None:

@@ -90,7 +90,7 @@ def design(
     determined = identify(result.weighted(sigma)[2], covariance, vector, free, series)
     weighted = np.full(len(free), np.nan)
     if photons is None:
-        information = weighted_sums(gathered, noise, np.eye(len(free)))[2]
+        information = weighted_sums(gathered, noise, np.eye(len(free))).information
         weighted = _errors(inverse_without_null(information, natural_units(vector, series)[list(free)]), determined)
     return Design(_errors(covariance, determined), weighted, determined, cautions(vector, free, series))
 

@@ -9,7 +9,7 @@ there the residuals of a right optimum are noise. Those of a wrong one are not, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,7 @@ def most_likely(
     until_noise: bool = False,
     steps: int = STEPS,
     least_rise: float = RISE,
+    drift: bool = False,
 ) -> tuple[Likely, Gathered]:
     """Climb from an optimum of least squares to the most likely parameters near it.
 
@@ -87,6 +88,8 @@ def most_likely(
         At most.
     least_rise : float
         Log-likelihood that a step must gain to be followed by another.
+    drift : bool
+        Let the gain of each angle change linearly over the series.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def most_likely(
     free, q = coordinates.problem.free, passes.series.q
 
     def look(x: Array) -> tuple[Gathered, NoiseModel]:
-        gathered = gather(passes, coordinates.decode(x), free)
+        gathered = gather(passes, coordinates.decode(x), free, drift=drift)
         return gathered, noise_in(gathered, q, len(free))
 
     def canonical(x: Array) -> Array:
@@ -110,7 +113,7 @@ def most_likely(
 
     position = canonical(position)
     gathered, noise = look(position)
-    residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
+    sums = _weighted_at(gathered, noise, coordinates, position)
     for _ in range(steps):
         if not noise.sees_speckles or (until_noise and noise.at_noise_level):
             break
@@ -118,35 +121,54 @@ def most_likely(
         high = np.clip(coordinates.upper - position, 1e-9, LONGEST)
         turning = np.array([name == "direction" for name in coordinates.names])
         low[turning], high[turning] = -LONGEST, LONGEST
+        residual, jacobian = small_problem(sums.squares, sums.gradient, sums.information)
         step = lsq_linear(jacobian, -residual, bounds=(low, high), method="bvls").x
         for part in SHORTER:
             ahead = position + part * step
             blocks, there = look(ahead)
-            if (rise := there.log_likelihood - noise.log_likelihood) > 0.0:
+            sums_there = _weighted_at(blocks, there, coordinates, ahead)
+            if (rise := sums_there.log_likelihood - sums.log_likelihood) > 0.0:
                 break
         else:
             break
-        position, gathered, noise = ahead, blocks, there
-        residual, jacobian, information = _linearised(gathered, noise, coordinates, position)
+        position, gathered, noise, sums = ahead, blocks, there, sums_there
         if rise < least_rise:
             break
     if not np.allclose(shown := canonical(position), position, rtol=1e-9, atol=1e-9):
         position, gathered = shown, look(shown)[0]
-        information = _linearised(gathered, noise, coordinates, position)[2]
-    return Likely(position, noise, Motion.of(coordinates, position, information, passes.series)), gathered
+        sums = _weighted_at(gathered, noise, coordinates, position)
+    return Likely(position, noise, Motion.of(coordinates, position, sums.information, passes.series)), gathered
 
 
-def _linearised(
-    gathered: Gathered, noise: NoiseModel, coordinates: Coordinates, position: Array
-) -> tuple[Array, Array, Array]:
-    """Residuals (n + 1,), Jacobian (n + 1, n) and Fisher information (n, n), all in units of the noise."""
-    slope = coordinates.linearise(position)[1][list(coordinates.problem.free)]
-    squares, gradient, information = weighted_sums(gathered, noise, slope)
-    return *small_problem(squares, gradient, information), information
+def _weighted_at(gathered: Gathered, noise: NoiseModel, coordinates: Coordinates, position: Array) -> WeightedSums:
+    """Sums with derivatives with respect to the coordinates."""
+    return weighted_sums(gathered, noise, coordinates.linearise(position)[1][list(coordinates.problem.free)])
 
 
-def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> tuple[float, Array, Array]:
-    """Half the derivatives of χ² in which the covariance of the noise weights the blocks.
+class WeightedSums(NamedTuple):
+    """χ² in which the covariance of the noise weights the blocks, after offset and contrast of each angle.
+
+    Attributes
+    ----------
+    squares : float
+        χ².
+    gradient : (n,) float64
+        Half of its derivatives.
+    information : (n, n) float64
+        Fisher information: the inverse of the covariance of the estimates.
+    log_likelihood : float
+        Of all residuals, those included that parameters could absorb: what a step must raise. That of the noise model
+        leaves them out, so that it hardly changes along a step.
+    """
+
+    squares: float
+    gradient: Array
+    information: Array
+    log_likelihood: float
+
+
+def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> WeightedSums:
+    """Sums over the blocks, weighted with the covariance of the noise.
 
     Parameters
     ----------
@@ -154,25 +176,21 @@ def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> tup
     noise : NoiseStrength
     slope : (p, n) float64
         Derivatives of the free parameters with respect to the coordinates.
-
-    Returns
-    -------
-    squares : float
-        χ², after contrast and offset of each angle.
-    gradient : (n,) float64
-    information : (n, n) float64
-        Fisher information: the inverse of the covariance of the estimates.
     """
     squares, gradient, information = 0.0, np.zeros(slope.shape[1]), np.zeros((slope.shape[1],) * 2)
+    spread = 0.0
     for m, angle in enumerate(gathered.angles):
         covariance = angle.covariance / noise.speckles[m]
         covariance[np.diag_indices_from(covariance)] += noise.sigma_white[m] ** 2
         columns = np.column_stack([angle.scaling, angle.rest["contrast"] * (angle.slopes @ slope), angle.residual])
-        whitened = solve_triangular(np.linalg.cholesky(covariance), columns, lower=True, check_finite=False)
-        basis = np.linalg.qr(whitened[:, :2])[0]
-        whitened = whitened[:, 2:] - basis @ (basis.T @ whitened[:, 2:])
+        root = np.linalg.cholesky(covariance)
+        whitened = solve_triangular(root, columns, lower=True, check_finite=False)
+        scales = angle.scaling.shape[1]
+        basis = np.linalg.qr(whitened[:, :scales])[0]
+        whitened = whitened[:, scales:] - basis @ (basis.T @ whitened[:, scales:])
         jacobian, residual = whitened[:, :-1], whitened[:, -1]
         squares += float(residual @ residual)
         gradient -= jacobian.T @ residual
         information += jacobian.T @ jacobian
-    return squares, gradient, information
+        spread += float(np.sum(np.log(np.diagonal(root))))
+    return WeightedSums(squares, gradient, information, -0.5 * squares - spread)

@@ -50,6 +50,10 @@ LEAST_CONTRAST: Final = 0.01
 """Speckle statistics of a contrast that is not positive would have no meaning."""
 
 
+DRIFT_ROUNDS: Final = 3
+"""Rounds in which a drift is found: it changes what offset and contrast are."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """Squared residuals and predicted variances of one angle, in units of c2 squared; predictions for one speckle.
@@ -146,7 +150,8 @@ def _sample(n_frames: int) -> tuple[Indices, Array]:
 class AngleBlocks:
     """Larger blocks of one angle, weighted with the root of their pixels: what `Evidence` follows from.
 
-    `residual` (n,), `scaling` (n, 2) with offset and contrast, `slopes` (n, p) of the model, speckle covariance (n, n).
+    `residual` (n,), `scaling` (n, s) for offset, contrast and perhaps a drift, `slopes` (n, p) of the model, speckle
+    covariance (n, n). The data were divided by 1 + ½ `drift` u of both frames, with the time u from -½ to ½.
     """
 
     held: NDArray[np.bool_]
@@ -154,6 +159,7 @@ class AngleBlocks:
     scaling: Array
     slopes: Array
     covariance: Array
+    drift: float
     rest: dict[str, float]
     neighbours: Array
     signal: Array
@@ -168,13 +174,20 @@ class AngleBlocks:
         slopes: Array,
         nodes: Coherence,
         local: Coherence,
+        drifting: Array | None,
     ) -> AngleBlocks:
-        """Blocks of angle `m`, from block means and derivatives of the model and the coherence that it predicts."""
+        """Blocks of angle `m`, from block means and derivatives of the model and the coherence that it predicts.
+
+        The gain may drift over the times `drifting` (2, n) of the row and column frames.
+        """
         weight = reduced.count[m]
         root = np.sqrt(weight)
-        design = np.stack([root, root * means], axis=1)
-        offset, contrast = np.linalg.lstsq(design, root * reduced.mean[m])[0].tolist()
-        residual = reduced.mean[m] - offset - contrast * means
+        design, data, drift = np.stack([np.ones_like(means), means], axis=1), reduced.mean[m], 0.0
+        if drifting is not None:
+            data, design, drift = _without_drift(data, design, root, drifting)
+        scales = np.linalg.lstsq(root[:, None] * design, root * data)[0]
+        offset, contrast = scales[:2].tolist()
+        residual = data - design @ scales
         total = partition.sums(weight)
         held = total > 0.0
         total = total[held]
@@ -196,9 +209,10 @@ class AngleBlocks:
         return cls(
             held=held,
             residual=summed,
-            scaling=np.stack([np.sqrt(total), joined(means)], axis=1),
+            scaling=np.stack([joined(column) for column in design.T], axis=1),
             slopes=np.stack([joined(slope) for slope in slopes.T], axis=1),
             covariance=speckle * np.sqrt(np.outer(total, total)),
+            drift=drift,
             rest={
                 "contrast": contrast,
                 "offset": offset,
@@ -259,8 +273,10 @@ class Gathered:
     deviates: Array
 
 
-def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathered:
+def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:
     """Blocks of every angle for the model at `vector` (14,) with the parameters `free` fitted.
+
+    With `drift` the gain of each angle may change linearly over the series.
 
     Raises
     ------
@@ -276,14 +292,37 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> Gathe
     d = dynamics(vector, series.time)
     kappa, _ = flow_wavevector(d.phi0, series.phi, series.q)
     frames, deviates = _sample(series.time.size)
+    drifting = _times(reduced.blocks) if drift else None
     angles = []
     for m in range(series.n_phi):
         fields = Fields.of(d, float(series.q[m]), float(kappa[m]))
         keep = (~series.excluded[m]).astype(np.float64)
         nodes = fields.between_nodes(keep, partition.size, partition.levels)
-        angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, fields.between_frames(frames)))
+        local = fields.between_frames(frames)
+        angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, local, drifting))
     evidence = [angle.evidence(*left) for angle, left in zip(angles, _after_fit(angles), strict=True)]
     return Gathered(np.asarray(vector), angles, evidence, partition.larger, deviates)
+
+
+def _times(blocks: Blocks) -> Array:
+    """Mean times of the row and the column frames of each block (2, n), from -1/2 to 1/2 over the series."""
+    first = np.stack([blocks.first_row, blocks.first_column])
+    last = np.minimum(first + blocks.size, blocks.n_frames)
+    return np.asarray(0.5 * (first + last) / blocks.n_frames - 0.5)
+
+
+def _without_drift(data: Array, design: Array, root: Array, times: Array) -> tuple[Array, Array, float]:
+    """Data (n,) over the gain that least squares find, with columns for what remains of it, and its change."""
+
+    def columns() -> Array:
+        model = design @ np.linalg.lstsq(root[:, None] * design, root * steady)[0]
+        return np.column_stack([design, times.mean(axis=0) * model, times.prod(axis=0) * model])
+
+    drift, steady = 0.0, data
+    for _ in range(DRIFT_ROUNDS):
+        drift += float(np.linalg.lstsq(root[:, None] * columns(), root * steady)[0][2])
+        steady = data / np.prod(1.0 + 0.5 * drift * times, axis=0)
+    return steady, columns(), drift
 
 
 def _after_fit(angles: list[AngleBlocks]) -> Iterator[tuple[float, float]]:

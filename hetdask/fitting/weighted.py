@@ -36,12 +36,19 @@ Array = NDArray[np.float64]
 STEPS: Final = 40
 """Gauss-Newton steps at most."""
 
+LEAST_CHANCE: Final = 1e-4
+"""Probability that noise alone looks as bad, below which the residuals are not taken for noise."""
+
 LEAST_RISE: Final = 1e-4
 """Log-likelihood below which a step is the last: a hundredth of a standard error."""
 
 AS_PREDICTED: Final = (
     "estimates and errors are weighted with the covariance of white and speckle noise; the residuals correlate as "
     "it predicts"
+)
+DRIFT: Final = (
+    "c2 drifts: its residuals correlate as speckle noise does only if its level may change over the series, here by up "
+    "to {percent:.2g} %; weighted estimates and their errors take that into account, plain ones do not"
 )
 NO_NOISE: Final = "plain weights stand: the noise could not be told from the residuals"
 NO_SPECKLES: Final = (
@@ -71,6 +78,8 @@ class Weighted:
         Whether the residuals have a structure that noise has not.
     blocks : int
         Block means of all angles.
+    drift : list of float
+        Relative change of c2 over the series that was taken out, for each angle; 0 where it was not looked for.
     """
 
     fit: Refinement
@@ -78,6 +87,7 @@ class Weighted:
     noise: NoiseModel
     structure: tuple[Check, ...]
     blocks: int
+    drift: list[float]
 
 
 def weigh(
@@ -108,24 +118,35 @@ def weigh(
         return NOT_CONVERGED
     if noise is None:
         return NO_NOISE
-    if not noise.at_noise_level:
-        return UNLIKE.format(excess=noise.excess.largest)
-    if not noise.sees_speckles:
+    if noise.at_noise_level and not noise.sees_speckles:
         return NO_SPECKLES
     series, free = reduced.series, problem.free
     coordinates = make_coordinates(problem, series.time, series.q)
-    try:
-        likely, gathered = most_likely(
-            reduced, coordinates, coordinates.encode(plain.values), steps=STEPS, least_rise=LEAST_RISE
-        )
-    except (FitError, np.linalg.LinAlgError):
-        return NO_NOISE
-    if not likely.noise.at_noise_level:
-        return UNLIKE.format(excess=likely.noise.excess.largest)
+    excess = noise.excess.largest
+    for drift in (False, True) if noise.at_noise_level else (True,):
+        try:
+            likely, gathered = most_likely(
+                reduced,
+                coordinates,
+                coordinates.encode(plain.values),
+                steps=STEPS,
+                least_rise=LEAST_RISE,
+                drift=drift,
+            )
+        except (FitError, np.linalg.LinAlgError):
+            return NO_NOISE
+        structure = structure_of(gathered, likely.noise)
+        if _is_noise(likely.noise, structure):
+            break
+        excess = min(excess, likely.noise.excess.largest)
+    else:
+        return UNLIKE.format(excess=excess)
     values = coordinates.decode(likely.position)
-    if strayed(plain, values, uncertainty.stderr):
+    # A drift biases plain estimates.
+    if not drift and strayed(plain, values, uncertainty.stderr):
         return ASTRAY
-    _, _, information = weighted_sums(gathered, likely.noise, np.eye(len(free)))
+    change = max(abs(angle.drift) for angle in gathered.angles)
+    information = weighted_sums(gathered, likely.noise, np.eye(len(free))).information
     unit = natural_units(values, series)[list(free)]
     covariance = inverse_without_null(information, unit)
     result = project(passes(values, ()))
@@ -141,13 +162,20 @@ def weigh(
         fit=fit,
         uncertainty=Uncertainty(
             kind="speckle",
-            reason=AS_PREDICTED,
+            reason=AS_PREDICTED if not drift else DRIFT.format(percent=100.0 * change),
             covariance=covariance,
             covariance_iid=uncertainty.covariance_iid,
             identifiability=identify(information, covariance, values, free, series),
             cautions=cautions(values, free, series),
         ),
         noise=likely.noise,
-        structure=structure_of(gathered, likely.noise),
+        structure=structure,
         blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
+        drift=[angle.drift for angle in gathered.angles],
     )
+
+
+def _is_noise(noise: NoiseModel, structure: tuple[Check, ...]) -> bool:
+    """Whether nothing in the residuals speaks against the covariance that weights them."""
+    chance = min((check.p_value for check in structure), default=1.0)
+    return noise.at_noise_level and len(structure) * chance > LEAST_CHANCE

@@ -30,6 +30,9 @@ class WeightingResult(Part):
         "speckle noise. plain: ordinary least squares stands, see note."
     )
     note: str = Field(description="Why these weights.")
+    drift: list[float] = Field(
+        [], description="Relative change of c2 over the series that the weighted fit took out, for each map."
+    )
     blocks: int | None = Field(description="Block means of all maps that were weighted; null for plain weights.")
     plain: dict[str, PlainEstimate] = Field(
         description="Free parameters by ordinary least squares, for comparison; empty where that is the result."
@@ -45,6 +48,7 @@ def weighting_result(found: Weighted | str, plain: Refinement, uncertainty: Unce
     return WeightingResult(
         used="speckle",
         note=found.uncertainty.reason,
+        drift=found.drift,
         blocks=found.blocks,
         plain={name: PlainEstimate(value=values[name], stderr=finite(error)) for name, error in errors},
     )
