@@ -5,14 +5,15 @@
 Every experiment is an average over simulated speckles, with Poisson counts in half of the settings, fitted from the
 truth by `hetdask.fit` with ``weights: speckle``; the plain estimates come with its result. Compared are the
 root-mean-square errors of both, for parameters that both fits identify in most experiments, and how often the weighted
-intervals hold the truth. Where plain weights stood, the plain estimate counts for both.
+intervals hold the truth. Where plain weights stood, the plain estimate counts for both. Beside the errors of both stand
+those that `hetdask.design` predicts. Maps that are smoothed or whose level drifts must not be taken for speckle noise.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +29,15 @@ from common import (
     significant,
     write_result,
 )
+from numpy.typing import NDArray
 from rich.progress import Progress
+from scipy.ndimage import uniform_filter1d
 
 import hetdask
 from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import simulate_speckle
+from hetdask.results.design import DesignResult
 from hetdask_cluster.local import open_runner
 
 Q: Final = 0.0054
@@ -48,6 +52,9 @@ OFTEN: Final = 0.5
 """Parameters are compared where both fits identify them in at least this share of the experiments."""
 
 GOALS: Final = {"slow": 0.5, "fast": 0.7}
+WITHIN: Final = 0.15
+"""Relative distance of predicted errors from observed ones."""
+
 NEVER_WORSE: Final = 1.05
 COVERAGE: Final = {"68": (0.60, 0.76), "95": (0.90, 0.98)}
 
@@ -84,9 +91,30 @@ SETTINGS: Final = {
 }
 
 
+def smoothed(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over 3 frames, as a detector that reads out too slowly would give them."""
+    return np.asarray(uniform_filter1d(uniform_filter1d(maps, 3, axis=1), 3, axis=2))
+
+
+def drifting(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intensities that are normalised with a gain that is off by 1 % at both ends of the series."""
+    gain = 1.0 + 0.02 * np.linspace(-0.5, 0.5, maps.shape[1])
+    return maps * np.outer(gain, gain)
+
+
+DAMAGES: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
+    "smoothed over 3 frames": smoothed,
+    "2 % drift of the gain": drifting,
+}
+DAMAGED: Final = Setting("slow", 3, counted=False)
+"""What experiments with damaged maps are like otherwise."""
+
+CAUGHT: Final = 0.95
+
+
 def experiment(seed: int, name: str) -> dict[str, Any]:
-    """Task: simulate and fit one experiment of a setting."""
-    setting = SETTINGS[name]
+    """Task: simulate and fit one experiment of a setting, or one whose maps are damaged."""
+    setting = SETTINGS.get(name, DAMAGED)
     truth = TRUTHS[setting.speed]
     maps = simulate_speckle(
         truth,
@@ -96,8 +124,10 @@ def experiment(seed: int, name: str) -> dict[str, Any]:
         speckles=SPECKLES,
         modes=setting.modes,
         photons=PHOTONS if setting.counted else None,
-        rng=np.random.default_rng([seed, list(SETTINGS).index(name)]),
+        rng=np.random.default_rng([seed, [*SETTINGS, *DAMAGES].index(name)]),
     )
+    if name in DAMAGES:
+        maps = DAMAGES[name](maps)
     parameters = {key: {"value": value} for key, value in truth.items()}
     parameters |= {key: {"value": 0.0, "fixed": True} for key in FIXED}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,12 +141,35 @@ def experiment(seed: int, name: str) -> dict[str, Any]:
         plain = result.weighting.plain.get(key)
         values = (found.value, found.stderr) if plain is None else (plain.value, plain.stderr)
         rows[key] = [found.value, found.stderr, *values]
-    return {"status": result.status, "used": result.weighting.used, "blocks": result.weighting.blocks, "rows": rows}
+    return {
+        "status": result.status,
+        "used": result.weighting.used,
+        "blocks": result.weighting.blocks,
+        "drift": any(result.weighting.drift),
+        "rows": rows,
+    }
+
+
+def planned(setting: Setting) -> DesignResult:
+    """What is predicted of a setting before the experiment."""
+    truth = TRUTHS[setting.speed]
+    plan = {
+        "frames": FRAMES,
+        "dt": DT,
+        "q": [Q],
+        "phi": list(PHI),
+        "speckles": SPECKLES,
+        "modes": setting.modes,
+        "photons": PHOTONS if setting.counted else None,
+        "parameters": truth,
+    }
+    return hetdask.design({"parameters": {key: {"fixed": True} for key in FIXED}, "simulation": plan})
 
 
 def compare(setting: Setting, cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Errors of both estimates and coverage of the weighted ones, for each parameter that both identify."""
     table = {}
+    design = planned(setting)
     for name, truth in TRUTHS[setting.speed].items():
         rows = np.array([case["rows"][name] for case in cases], dtype=np.float64)  # None becomes NaN
         known = np.isfinite(rows[:, 1]) & np.isfinite(rows[:, 3])
@@ -133,8 +186,25 @@ def compare(setting: Setting, cases: Sequence[dict[str, Any]]) -> dict[str, dict
             "predicted": float(np.sqrt(np.mean(rows[known, 1] ** 2)) / np.sqrt(np.mean(weighted**2))),
             "68": float(np.mean(pull < 1.0)),
             "95": float(np.mean(pull < 1.96)),
+            "planned plain": (design.parameters[name].stderr or np.nan) / float(np.sqrt(np.mean(plain**2))),
+            "planned weighted": (design.parameters[name].stderr_weighted or np.nan)
+            / float(np.sqrt(np.mean(weighted**2))),
         }
     return table
+
+
+def caught(cases: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Share of damaged experiments that were noticed, and how often the errors hold all the same."""
+    truth = np.array(list(TRUTHS[DAMAGED.speed].values()))
+    rows = np.array([list(case["rows"].values()) for case in cases], dtype=np.float64)
+    pull = np.abs((rows[..., 0] - truth) / rows[..., 1])
+    known = np.isfinite(pull)
+    return {
+        "noticed": float(np.mean([case["used"] == "plain" or case["drift"] for case in cases])),
+        "taken out": float(np.mean([case["drift"] for case in cases])),
+        "68": float(np.mean(pull[known] < 1.0)),
+        "95": float(np.mean(pull[known] < 1.96)),
+    }
 
 
 def mean_ratio(table: dict[str, dict[str, float]]) -> float:
@@ -165,7 +235,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     console.print(f"drawn to {path}")
 
 
-def ratios_of(tables: dict[str, dict[str, dict[str, float]]]) -> dict[str, Ratio]:
+def ratios_of(tables: dict[str, dict[str, dict[str, float]]], damages: dict[str, dict[str, float]]) -> dict[str, Ratio]:
     """What was to be reached, and was or was not."""
     ratios = {}
     for name, setting in SETTINGS.items():
@@ -178,12 +248,21 @@ def ratios_of(tables: dict[str, dict[str, dict[str, float]]]) -> dict[str, Ratio
         shares = [row[level] for row in rows]
         ratios[f"{level} % intervals, lowest coverage"] = Ratio(min(shares), "all experiments", low)
         ratios[f"{level} % intervals, highest coverage"] = Ratio(max(shares), "all experiments", high, at_least=False)
+    for kind in ("plain", "weighted"):
+        off = [abs(row[f"planned {kind}"] - 1.0) for row in rows if np.isfinite(row[f"planned {kind}"])]
+        ratios[f"planned {kind} errors, worst"] = Ratio(max(off), "observed scatter", WITHIN, at_least=False)
+        ratios[f"planned {kind} errors, median"] = Ratio(float(np.median(off)), "observed scatter")
+    for name, found in damages.items():
+        ratios[f"{name}: noticed"] = Ratio(found["noticed"], "all experiments", CAUGHT)
+        for level, (low, _) in COVERAGE.items():
+            ratios[f"{name}: {level} % intervals"] = Ratio(found[level], "all experiments and parameters", low)
     return ratios
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--experiments", type=int, default=100, help="of each setting")
+    parser.add_argument("--damaged", type=int, default=50, help="experiments of each kind of damage")
     parser.add_argument("--workers", type=int, default=2, help="workers of the local cluster; 0: in this process")
     parser.add_argument("--cases", type=Path, help="keep outcomes in this file, and go on from those that are there")
     parser.add_argument("--figure", type=Path, help="draw the ratios to this file")
@@ -194,7 +273,7 @@ def main() -> None:
     options = parse_arguments(__doc__, arguments)
     before = machine()
     seeds = list(range(options.experiments))
-    tables, ends = {}, {}
+    tables, ends, damages = {}, {}, {}
     where = open_runner("local", workers=options.workers) if options.workers else open_runner("inline")
     with where as runner, Progress(console=console) as progress:
         for name, setting in SETTINGS.items():
@@ -205,6 +284,10 @@ def main() -> None:
                 "weighted": sum(case["used"] == "speckle" for case in cases),
                 "block means, most": max(case["blocks"] or 0 for case in cases),
             }
+        for name in DAMAGES:
+            damages[name] = caught(
+                outcomes(experiment, name, seeds[: options.damaged], runner, options.cases, progress)
+            )
     for name, table in tables.items():
         heads = ("", "identified", "rms plain", "rms weighted", "ratio", "predicted / rms", "68 (%)", "95 (%)")
         lines = [
@@ -217,13 +300,14 @@ def main() -> None:
             for key, row in table.items()
         ]
         show(f"{name}: {ends[name]}", heads, lines)
-    ratios = ratios_of(tables)
+    ratios = ratios_of(tables, damages)
     show_ratios(ratios)
     write_result(
         options.results,
         "weighted",
         settings={
             "experiments": options.experiments,
+            "damaged": options.damaged,
             "frames": FRAMES,
             "dt": DT,
             "q": Q,
@@ -237,7 +321,8 @@ def main() -> None:
                 "parameters": {key: {x: significant(y, 4) for x, y in row.items()} for key, row in table.items()},
             }
             for name, table in tables.items()
-        },
+        }
+        | {name: {key: significant(x, 4) for key, x in found.items()} for name, found in damages.items()},
         ratios=ratios,
         versions=versions(),
         machine=before,
