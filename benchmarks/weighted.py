@@ -318,7 +318,9 @@ def main() -> None:
         figures={
             name: {
                 **ends[name],
-                "parameters": {key: {x: significant(y, 4) for x, y in row.items()} for key, row in table.items()},
+                "parameters": {
+                    key: {x: significant(y, 4) for x, y in row.items() if np.isfinite(y)} for key, row in table.items()
+                },
             }
             for name, table in tables.items()
         }
