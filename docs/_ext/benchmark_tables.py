@@ -12,6 +12,9 @@ TIMING: Final = {"runs", "min", "median", "max"}
 MOST_ROWS: Final = 40
 """Longer tables stay in the records."""
 
+MOST_COLUMNS: Final = 18
+"""Parts of parts are columns of the same table up to so many."""
+
 LEFT_OUT: Final = ("cases", "values", "truth", "start")
 """What a reader looks up in the record."""
 
@@ -79,15 +82,31 @@ def _tables(
         for key, value in part.items()
         if isinstance(value, Mapping) and not value.keys() >= TIMING and key not in LEFT_OUT
     }
-    rows = [(key, {name: one for name, one in value.items() if _is_figure(one)}) for key, value in inner.items()]
-    rows = [(key, row) for key, row in rows if row]
+    rows = [(key, row) for key, value in inner.items() if (row := _row(value))]
     if alone and len(path) == 0:
         yield path, [("", alone)]
     for group in _alike(rows):
         if len(group) <= MOST_ROWS:
             yield path, group
     for key, value in inner.items():
-        yield from _tables(value, (*path, key))
+        if not _is_shallow(value):
+            yield from _tables(value, (*path, key))
+
+
+def _row(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a part, with those of parts within it where these have nothing but figures."""
+    row = {name: one for name, one in part.items() if _is_figure(one)}
+    if _is_shallow(part):
+        inner = {name: one for name, one in part.items() if isinstance(one, Mapping) and not one.keys() >= TIMING}
+        row.update({f"{name}: {key}": one[key] for name, one in inner.items() for key in one if _is_figure(one[key])})
+    return row
+
+
+def _is_shallow(part: Mapping[str, Any]) -> bool:
+    """Whether a part and the parts within it are one row of a table, and not too long a one."""
+    inner = [one for name, one in part.items() if isinstance(one, Mapping) and name not in LEFT_OUT]
+    deeper = any(isinstance(value, Mapping) for one in inner for value in one.values())
+    return not deeper and len(part) + sum(map(len, inner)) <= MOST_COLUMNS
 
 
 def _alike(rows: list[tuple[str, dict[str, Any]]]) -> list[list[tuple[str, dict[str, Any]]]]:

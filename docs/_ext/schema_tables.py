@@ -30,7 +30,7 @@ def section_tables(schema: Schema, level: int = 2) -> str:
         if "properties" in inner:
             lines += table(inner, schema)
         elif isinstance(inner.get("additionalProperties"), Mapping):
-            lines += [f"For each name, of type {_kind(inner['additionalProperties'], schema)}:", ""]
+            lines += ["For each name:", ""]
             lines += table(_resolved(inner["additionalProperties"], schema), schema)
     return "\n".join(lines)
 
@@ -51,6 +51,17 @@ def _rows(part: Schema, schema: Schema, before: str) -> Iterator[str]:
         yield f"| `{before}{key}` | {_cell(_kind(field, schema))} | {default} | {_cell(meaning)} |"
         if "properties" in inner:
             yield from _rows(inner, schema, f"{before}{key}.")
+        for name, member in _members(inner, schema):
+            yield from _rows(member, schema, f"{before}{key}{name}")
+
+
+def _members(field: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Parts of a list, or under names that are not settings themselves, that have keys of their own."""
+    for choice in (field, *field.get("anyOf", [])):
+        for where, name in (("items", "[]."), ("additionalProperties", ".NAME.")):
+            inner = _resolved(choice[where], schema) if isinstance(choice.get(where), Mapping) else {}
+            if "properties" in inner:
+                yield name, inner
 
 
 def _resolved(field: Schema, schema: Schema) -> Schema:
