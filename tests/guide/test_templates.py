@@ -18,7 +18,7 @@ from hetdask.results import Result
 TEMPLATES = "HETDASK_ORIGINAL_TEMPLATES"
 NAMES = ["template", "heterodyne_template"]
 
-TRUTH = {
+TRUTH = {  # within the bounds of both templates, which put f1 between 0 and 1
     "D0_ref": 3e4,
     "alpha_ref": -0.3,
     "D_offset_ref": 20.0,
@@ -28,8 +28,8 @@ TRUTH = {
     "v0": 800.0,
     "beta": 0.1,
     "v_offset": 20.0,
-    "f0": 0.45,
-    "f1": -0.03,
+    "f0": 0.25,
+    "f1": 0.01,
     "f2": 0.25,
     "f3": 0.15,
     "phi0": 8.0,
