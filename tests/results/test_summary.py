@@ -199,7 +199,8 @@ def test_a_search_tells_what_it_found_and_what_it_could_not_exclude(result: Resu
 
 
 def test_residuals_stand_beside_what_noise_predicts(result: Result) -> None:
-    angles = [angle.model_copy(update={"expected_rms": 0.0123, "speckles": 3412.0}) for angle in result.angles]
+    judged = {"expected_rms": 0.0123, "speckles": 3412.0, "quality": "excellent"}
+    angles = [angle.model_copy(update=judged) for angle in result.angles]
     text = as_text(summary(result.model_copy(update={"angles": angles})))
     assert "expected" in text
     assert "excellent" in text
