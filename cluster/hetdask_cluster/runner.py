@@ -36,6 +36,9 @@ CHECK_SECONDS: Final = 5.0
 PAUSED_SECONDS: Final = 30.0
 """Workers that have all been out of memory for so long stay so: what they hold was planned to stay."""
 
+SHARED_BYTES: Final = 2**16
+"""Arguments of all tasks of a call that are larger go to the scheduler once, and from worker to worker."""
+
 LOST: Final = (
     "the connection to the scheduler broke, or it was restarted, and with it went all tasks: run again, with --resume "
     "to go on from the last checkpoint"
@@ -231,15 +234,22 @@ class DaskRunner:
         Exception
             Whatever the function raised, as soon as it is known.
         """
+        from distributed import Future
+
         if not items:
             return []
         with _connected():
             # One message to the scheduler for all tasks: a second one within 10 ms would wait for that long.
             count = len(items)
-            repeated = ([argument] * count for argument in common)
-            keys = [_new_key(function) for _ in items]
+            keys = _new_keys(function, [isinstance(item, Future) for item in items])
             futures = self.client.map(
-                _attempt, [function] * count, items, *repeated, key=keys, pure=False, retries=RETRIES
+                _attempt,
+                [function] * count,
+                items,
+                [self._shared(common)] * count,
+                key=keys,
+                pure=False,
+                retries=RETRIES,
             )
             try:
                 return self._collect(futures, on_done)
@@ -287,6 +297,12 @@ class DaskRunner:
         with _connected():
             found: dict[str, int] = self.client.run(function, on_error="ignore")
         return found
+
+    def _shared(self, common: tuple[Any, ...]) -> Any:
+        """Arguments that all tasks of a call have; a future if they are too large to go to the scheduler with each."""
+        if len(dumps(common)) <= SHARED_BYTES:
+            return common
+        return self.client.submit(_same, common, key=_new_key(_same), pure=False, retries=RETRIES)
 
     def _collect(self, futures: list[Future[Any]], on_done: OnDone | None) -> list[Any]:
         from distributed import as_completed
@@ -346,6 +362,16 @@ def _new_key(function: Callable[..., Any]) -> str:
     return f"{name}-{uuid.uuid4().hex}"
 
 
+def _new_keys(function: Callable[..., Any], kept: Sequence[bool]) -> list[tuple[str, int]]:
+    """Names of the tasks of a call, which tell the scheduler how to treat them.
+
+    Tasks of one large group wait on the scheduler and go to whichever worker is free, even if what they need lies on
+    another one and has to be copied. So those whose item is kept on a worker each have a group of their own.
+    """
+    group = _new_key(function)
+    return [(_new_key(function), 0) if held else (group, k) for k, held in enumerate(kept)]
+
+
 def _travel(value: Any) -> Any:
     """What arrives when `value` is sent to a worker."""
     return loads(dumps(value))
@@ -361,7 +387,12 @@ def _run(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-def _attempt(function: Callable[..., Any], item: Any, *common: Any) -> Any:
+def _same(value: Any) -> Any:
+    """The task of what many tasks share."""
+    return value
+
+
+def _attempt(function: Callable[..., Any], item: Any, common: tuple[Any, ...]) -> Any:
     """The task of `map`."""
     try:
         return function(item, *common)

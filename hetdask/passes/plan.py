@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 MIB: Final = 2**20
 
-UNIT_BYTES: Final = 256 * MIB
-"""Pixels that one task goes through, where there are so many: tenths of a second from disk, less in memory."""
+RESIDENT_UNIT: Final = 256 * MIB
+STREAMED_UNIT: Final = 512 * MIB
+"""Pixels that one task goes through, in memory and from disk: tenths of a second."""
 
 
 def held_bytes(spec: ShardSpec, tile: int) -> int:
@@ -41,7 +42,7 @@ def divide(
     return resident, streamed
 
 
-def units(specs: Sequence[ShardSpec], tiling: Tiling, workers: int) -> list[tuple[ShardSpec, ...]]:
+def units(specs: Sequence[ShardSpec], tiling: Tiling, workers: int, size: int) -> list[tuple[ShardSpec, ...]]:
     """Shards that one task goes through: neighbours, of about the same size.
 
     A task costs some milliseconds, so there are no more than keep all workers busy to the end, and as many for each
@@ -53,10 +54,12 @@ def units(specs: Sequence[ShardSpec], tiling: Tiling, workers: int) -> list[tupl
     tiling : Tiling
     workers : int
         Tasks that run at the same time; 0 where all are just being started again counts as one.
+    size : int
+        Bytes of pixels in a task, about.
     """
     workers = max(1, workers)
     whole = sum(spec.n_tiles for spec in specs) * tiling.tile_bytes
-    count = min(len(specs), workers * max(1, round(whole / (workers * UNIT_BYTES))))
+    count = min(len(specs), workers * max(1, round(whole / (workers * size))))
     edges = [k * len(specs) // count for k in range(count + 1)] if count else []
     return [tuple(specs[first:stop]) for first, stop in pairwise(edges)]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask.passes.normal import NormalSums
-from hetdask.passes.plan import divide, units
+from hetdask.passes.plan import RESIDENT_UNIT, STREAMED_UNIT, divide, units
 from hetdask.passes.reference import evaluate_reference
 from hetdask.passes.residuals import ResidualSums, evaluate_residuals, merge_residuals
 from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
@@ -227,8 +227,9 @@ class Passes:
         self._runner = runner
         self._request = PassRequest if numba else ReferenceRequest
         resident, streamed = divide(store.shards(), store.tile, resident_bytes)
-        kept = [runner.put(load_shards, unit) for unit in units(resident, store.tiling, runner.n_workers)]
-        self._sources = [*kept, *units(streamed, store.tiling, runner.n_workers)]
+        workers = runner.n_workers
+        kept = [runner.put(load_shards, unit) for unit in units(resident, store.tiling, workers, RESIDENT_UNIT)]
+        self._sources = [*kept, *units(streamed, store.tiling, workers, STREAMED_UNIT)]
 
     def __call__(self, vector: Array, free: tuple[int, ...]) -> NormalSums:
         """Sums at `vector` (14,), with derivatives for the parameters `free`.

@@ -14,7 +14,7 @@ import pytest
 from hetdask.errors import ClusterError, ConfigError, DataError
 from hetdask_cluster.local import available_cores, open_runner, plan_run
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE
-from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
+from hetdask_cluster.runner import SHARED_BYTES, DaskRunner, InlineRunner, Runner
 from hetdask_cluster.threads import (
     ALLOCATOR,
     SET_BY_NANNIES,
@@ -23,6 +23,10 @@ from hetdask_cluster.threads import (
     preserved_environment,
     worker_environment,
 )
+
+
+def pick(index: int, table: np.ndarray) -> float:
+    return float(table[index])
 
 
 def scale(value: float, factor: float = 1.0) -> float:
@@ -190,6 +194,20 @@ def test_the_environment_of_this_process_stays_as_it_was() -> None:
             os.environ[name] = "7"
     assert dict(os.environ) == before
     assert {key.rpartition(".")[2] for key in worker_environment()} == {*THREAD_VARIABLES, *ALLOCATOR}
+
+
+def test_tasks_go_to_what_is_kept_and_nothing_is_copied(dask_runner: DaskRunner) -> None:
+    client = dask_runner.client
+    place = min(client.nthreads())
+    kept = [client.submit(scale, float(k), workers=[place], pure=False) for k in range(4)]
+    for _ in range(3):
+        assert dask_runner.map(pow, [*kept, *range(4, 40)], 2) == [k**2 for k in range(40)]
+        assert set(client.who_has(kept).values()) == {(place,)}
+
+
+def test_arguments_that_are_large_go_to_the_scheduler_once(dask_runner: DaskRunner) -> None:
+    table = np.arange(SHARED_BYTES, dtype=np.float64)
+    assert dask_runner.map(pick, [3, 5, 7], table) == [3.0, 5.0, 7.0]
 
 
 def test_a_dead_worker_costs_time_but_no_results(dask_runner: DaskRunner) -> None:

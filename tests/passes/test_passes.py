@@ -15,7 +15,7 @@ from hetdask.data.writers import write_store
 from hetdask.errors import ConfigError, DataError
 from hetdask.model import NAMES, as_vector, correlation, simulate_gaussian
 from hetdask.passes import Passes, chi_squared, project
-from hetdask.passes.plan import FitPlan, divide, held_bytes, units
+from hetdask.passes.plan import RESIDENT_UNIT, FitPlan, divide, held_bytes, units
 from hetdask_cluster.runner import InlineRunner, Runner
 
 FLOW = {
@@ -127,7 +127,7 @@ def test_every_shard_is_in_one_task_and_no_worker_has_many_more_than_another(
     assert resident_bytes is None or sum(held_bytes(spec, tiling.tile) for spec in resident) <= resident_bytes
     assert sorted(map(str, resident + streamed)) == sorted(map(str, shards))
     for part in (resident, streamed):
-        tasks = units(part, tiling, workers)
+        tasks = units(part, tiling, workers, RESIDENT_UNIT)
         assert [spec for unit in tasks for spec in unit] == part
         assert all(tasks)
         assert len(tasks) == len(part) or len(tasks) % max(1, workers) == 0
