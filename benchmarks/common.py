@@ -186,10 +186,25 @@ def in_turns(sides: Mapping[str, Contestant], turns: int) -> dict[str, Timing]:
     return {name: Timing(tuple(values)) for name, values in times.items()}
 
 
-def run_process(command: Sequence[str | Path], *, folder: Path) -> ProcessRun:
+def run_process(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    look: Callable[[int], None] | None = None,
+) -> ProcessRun:
     """Run a command to its end in `folder`, and measure its whole process tree.
 
     It may keep byte code, whatever this process was told: imports would be compiled anew in every run otherwise.
+
+    Parameters
+    ----------
+    command : sequence of str or Path
+    folder : Path
+    variables : mapping of str to str, optional
+        Added to the environment.
+    look : callable, optional
+        Called with the id of the process whenever its memory is looked at.
 
     Raises
     ------
@@ -198,10 +213,11 @@ def run_process(command: Sequence[str | Path], *, folder: Path) -> ProcessRun:
     """
     words = [str(part) for part in command]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment.update(variables or {})
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=output, stderr=output)
-        watch = TreeMemory(process.pid)
+        watch = TreeMemory(process.pid, look)
         try:
             with watch:
                 _, status, usage = os.wait4(process.pid, 0)
@@ -222,6 +238,7 @@ class TreeMemory:
     """Peak resident memory of a process and its children while a ``with`` block runs; see `ProcessRun`."""
 
     pid: int
+    look: Callable[[int], None] | None = None
     peak_bytes: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -239,6 +256,8 @@ class TreeMemory:
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.peak_bytes = max(self.peak_bytes, tree_bytes(self.pid))
+            if self.look is not None:
+                self.look(self.pid)
             self._stop.wait(SAMPLE_SECONDS)
 
 

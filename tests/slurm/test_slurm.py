@@ -25,9 +25,9 @@ import yaml
 from hetdask.config import load_site
 from hetdask.data.writers import write_aps_u
 from hetdask.model import simulate_gaussian
-from hetdask_cluster.queues import queue_client
+from hetdask_cluster.queues import queue_client, submit
 from hetdask_cluster.runner import DaskRunner
-from hetdask_cluster.site import Adaptive
+from hetdask_cluster.site import Adaptive, Site
 
 START = Path(__file__).parent / "start.sh"
 SITE = Path(__file__).parents[2] / "configs" / "sites" / "local-slurm.yaml"
@@ -181,3 +181,35 @@ def test_a_whole_run_inside_one_job_gives_the_same_answer(
     result = result_of(tmp_path / "run")
     assert_same(result, here)
     assert result["memory"]["budget"] <= 1536 * 2**20
+
+
+SLOW = ["--set", "fit.classical=nelder-mead", "--set", "fit.nelder_mead.tolerance=1e-14", "--set", "fit.rounds=10"]
+"""A fit of some thousand evaluations."""
+
+
+def test_a_job_that_reaches_its_walltime_leaves_a_checkpoint_that_another_goes_on_from(
+    slurm: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(slurm))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hetdask_logs").mkdir()
+    history, arguments = tmp_path / "run" / "history.jsonl", ["fit", str(config), *SLOW, "-o", str(tmp_path / "run")]
+    # On a busy machine a run takes longer to begin: then the next job has more time.
+    for walltime in (12, 24, 48, 96):
+        monkeypatch.setattr(Site, "lifetime", walltime)
+        submit(load_site(SITE), [*arguments, "--overwrite", "--scheduler", "local", "--workers", "1"], str(tmp_path))
+        wait_until_empty(slurm)
+        if history.exists() and history.stat().st_size:
+            break
+    logs = "".join(path.read_text() for path in (tmp_path / "hetdask_logs").iterdir())
+    assert "interrupted" in logs
+    assert not (tmp_path / "run" / "result.json").exists(), "it was done before"
+    before = [json.loads(line)["chi_squared"] for line in history.read_text().splitlines()]
+    assert before
+    run(*arguments, "--resume", "--scheduler", "inline")
+    resumed = result_of(tmp_path / "run")
+    after = [json.loads(line)["chi_squared"] for line in history.read_text().splitlines()]
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    run("fit", config, *SLOW, "-o", tmp_path / "whole", "--scheduler", "inline")
+    assert_same(resumed, result_of(tmp_path / "whole"))
