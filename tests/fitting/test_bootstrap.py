@@ -91,7 +91,7 @@ def settings(**options: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def speckled(tmp_path_factory: pytest.TempPathFactory) -> Store:
     rng = np.random.default_rng(5)
-    maps = simulate_speckle(FLOW, DT * np.arange(32), PHI, Q, speckles=5000, modes=2, rng=rng)
+    maps = simulate_speckle(FLOW, DT * np.arange(32), PHI, Q, speckles=40_000, modes=2, rng=rng)
     return write_store(tmp_path_factory.mktemp("speckled") / "data.zarr", maps, phi=PHI, q=Q[0], dt=DT)
 
 

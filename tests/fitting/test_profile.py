@@ -36,7 +36,7 @@ MOVING = ["D0_ref", "D0_sample", "v0", "f0"]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     rng = np.random.default_rng(5)
-    maps = simulate_speckle(FLOW, DT * np.arange(FRAMES), PHI, Q, speckles=5000, modes=2, rng=rng)
+    maps = simulate_speckle(FLOW, DT * np.arange(FRAMES), PHI, Q, speckles=40_000, modes=2, rng=rng)
     return write_store(tmp_path_factory.mktemp("profile") / "data.zarr", maps, phi=PHI, q=Q, dt=DT)
 
 
