@@ -79,7 +79,7 @@ class Killer(Silent):
         deadline = time.monotonic() + 60.0
         while self.killed is None and time.monotonic() < deadline:
             for address, tasks in self._client.processing().items():
-                if any(str(task).startswith("attempt-") for task in tasks):
+                if any("attempt-" in str(task) for task in tasks):
                     self.killed = self._processes[address]
                     os.kill(self.killed, signal.SIGKILL)
                     return

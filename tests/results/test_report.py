@@ -230,7 +230,7 @@ def test_many_maps_stay_within_a_bounded_page(
     marked["residual_rms"][17] = 0.1
     assert detailed_angles(marked) == [0, 17, 32, 63]
     assert detailed_angles(marked, 1) == [0]
-    for worst, most in product(range(64), (2, 3, 4, 5)):
+    for worst, most in product(range(0, 64, 9), (2, 4)):
         marked["residual_rms"][:] = 0.01
         marked["residual_rms"][worst] = 0.1
         shown = detailed_angles(marked, most)
