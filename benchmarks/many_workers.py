@@ -194,42 +194,32 @@ def forecast(scheduler: tuple[float, float], client: tuple[float, float], task_b
     pixels = SCANS * ANGLES * FRAMES * (FRAMES - 1) // 2
     largest = max(sum(spec.n_tiles for spec in unit) for unit in tasks) / sum(spec.n_tiles for spec in shards)
     computing = largest * pixels / rate
-    passing = {
-        "tasks": len(tasks),
-        "computing": computing,
-        "scheduler": scheduler[0] + scheduler[1] * len(tasks),
-        "client": client[0] + client[1] * len(tasks),
-        "scheduler_bytes": task_bytes * len(tasks),
-    }
-    nodes = TARGET // CORES
-    by_node = {
-        "tasks": nodes,
-        "computing": computing,
-        "scheduler": scheduler[0] + scheduler[1] * nodes,
-        "client": client[0] + client[1] * nodes,
-        "scheduler_bytes": task_bytes * len(tasks),
-    }
 
-    def seconds(one: dict[str, float]) -> float:
+    def foretold(count: int) -> dict[str, float]:
+        """A pass of so many tasks; they carry the same sums."""
+        parties = {
+            "computing": computing,
+            "scheduler": scheduler[0] + scheduler[1] * count,
+            "client": client[0] + client[1] * count,
+        }
         # Tasks of the first workers are done while those of the last are still being sent.
-        return max(one["computing"], one["scheduler"], one["client"])
+        return {"tasks": count, **parties, "scheduler_bytes": task_bytes * len(tasks), "seconds": max(parties.values())}
 
     def rounded(one: dict[str, float]) -> dict[str, float]:
-        return {key: significant(value) for key, value in (*one.items(), ("seconds", seconds(one)))}
+        return {key: significant(value) for key, value in one.items()}
 
+    passing, by_node = foretold(len(tasks)), foretold(TARGET // CORES)
     return {
         "maps": SCANS * ANGLES,
         "pixels": pixels,
         "shards": len(shards),
         "stored_bytes_per_worker": record["store_bytes"] / record["pixels"] * pixels / TARGET,
         "resident_bytes_per_worker": largest * sum(held_bytes(spec, made.tile) for spec in shards),
-        "pass": {key: significant(value) for key, value in passing.items()}
-        | {"seconds": significant(seconds(passing))},
-        "pass_with_a_task_for_each_node": {key: significant(value) for key, value in by_node.items()}
-        | {"seconds": significant(seconds(by_node))},
+        "pass": rounded(passing),
+        "pass_with_a_task_for_each_node": rounded(by_node),
         "passes_of_a_fit": PASSES,
-        "fit_seconds": significant(PASSES * seconds(passing)),
-        "fit_seconds_with_a_task_for_each_node": significant(PASSES * seconds(by_node)),
+        "fit_seconds": significant(PASSES * passing["seconds"]),
+        "fit_seconds_with_a_task_for_each_node": significant(PASSES * by_node["seconds"]),
     }
 
 

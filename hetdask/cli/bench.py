@@ -75,9 +75,7 @@ def command(
         compute = load_settings(settings, compute_overrides(**options)).compute
         with open_compute(compute) as runner:
             patience = Patience(target_cv, max_runs)
-            figures = list(
-                measure(data, settings, runner, patience, lambda part: click.echo(f"timing {part} …", err=True))
-            )
+            figures = list(measure(data, settings, runner, patience, _say))
             now = record(data, runner, figures, synthetic=store is None)
     _show(now, figures)
     if target is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,9 +54,10 @@ def write_config(folder: Path) -> Path:
     DataError
         If the folder cannot be written.
     """
+    from hetdask.config import DEMO
     from hetdask.errors import DataError
 
-    text = files("hetdask.config").joinpath("demo.yaml").read_text(encoding="utf-8")
+    text = DEMO.read_text(encoding="utf-8")
     path = folder / CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)

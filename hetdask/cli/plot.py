@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -75,17 +74,18 @@ def plot_data(config: str | None, request: Request, options: dict[str, Any]) -> 
 
     if config is None and request.experimental:
         raise click.UsageError("--plot-experimental-data needs --config: which data?")
-    resume, overwrite, quiet = (options.pop(name) for name in ("resume", "overwrite", "quiet"))
-    verbose = options.pop("verbose")
+    how = {name: options.pop(name) for name in ("resume", "overwrite", "quiet", "verbose")}
     if config is None:
-        config = str(files("hetdask.config").joinpath("demo.yaml"))
+        from hetdask.config import DEMO
+
+        config = str(DEMO)
         options["output"] = options["output"] or "hetdask_run"
     settings = settings_of(config, **options)
     if request.simulated:
         for path in plot_simulated(settings, request):
             click.echo(str(path))
     if request.experimental:
-        for path in plot_experimental(settings, resume=resume, overwrite=overwrite, quiet=quiet, verbose=verbose):
+        for path in plot_experimental(settings, **how):
             click.echo(str(path))
     return 0
 

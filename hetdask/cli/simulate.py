@@ -58,25 +58,22 @@ def simulate(settings: Settings, out: Path, *, layout: str, noise: str, overwrit
     DataError
         If the file exists or cannot be written.
     """
-    import numpy as np
-
     from hetdask.data import writers
 
     plan = settings.experiment()
-    q = np.repeat(plan.q, len(plan.phi))
-    phi = np.tile(plan.phi, len(plan.q))
+    phi, q, time = plan.axes()
     write: dict[str, Callable[..., Any]] = {
         "aps-u": writers.write_aps_u,
         "aps-old": writers.write_aps_old,
         "npz": writers.write_npz,
         "zarr": writers.write_store,
     }
-    write[layout](out, _maps(settings, phi, q, noise), phi, q, plan.dt, overwrite=overwrite)
+    write[layout](out, _maps(settings, phi, q, time, noise), phi, q, plan.dt, overwrite=overwrite)
     return int(q.size)
 
 
 def _maps(
-    settings: Settings, phi: NDArray[np.float64], q: NDArray[np.float64], noise: str
+    settings: Settings, phi: NDArray[np.float64], q: NDArray[np.float64], time: NDArray[np.float64], noise: str
 ) -> Iterator[NDArray[np.float64]]:
     """Maps (N, N), one at a time, each with random numbers of its own."""
     import numpy as np
@@ -84,7 +81,6 @@ def _maps(
     from hetdask.model import simulate_gaussian, simulate_speckle
 
     plan, truth = settings.experiment(), settings.true_values()
-    time = plan.time_origin + plan.dt * np.arange(plan.frames)
     for angle, wavevector, rng in zip(phi, q, np.random.default_rng(plan.seed).spawn(q.size), strict=True):
         if noise == "gaussian":
             maps = simulate_gaussian(

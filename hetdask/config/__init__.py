@@ -3,7 +3,7 @@
 The native format is YAML or JSON; the JSON of the package heterodyne-analysis is recognised and translated.
 """
 
-from hetdask.config.load import ConfigWarning, load_settings, load_site
+from hetdask.config.load import DEMO, ConfigWarning, load_settings, load_site
 from hetdask.config.settings import (
     ComputeSettings,
     DataSettings,
@@ -15,6 +15,7 @@ from hetdask.config.settings import (
 )
 
 __all__ = [
+    "DEMO",
     "ComputeSettings",
     "ConfigWarning",
     "DataSettings",

@@ -22,6 +22,9 @@ from hetdask_cluster.site import Site
 SHOWN_ERRORS: Final = 8
 """More than this many mistakes of one file are only counted."""
 
+DEMO: Final = Path(__file__).with_name("demo.yaml")
+"""The configuration of `hetdask demo`: a whole experiment, simulated."""
+
 
 class ConfigWarning(UserWarning):
     """A configuration says something that has no effect here."""

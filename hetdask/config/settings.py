@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BeforeValidator,
     Field,
@@ -373,6 +375,11 @@ class SimulationSettings(Section):
         examples=[0.5],
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the random numbers", examples=[0])
+
+    def axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Angle and wavevector of each map (n,), degrees and 1/Å, and time of each frame (N,), s."""
+        phi, q = np.tile(self.phi, len(self.q)), np.repeat(self.q, len(self.phi))
+        return phi, q, np.asarray(self.time_origin + self.dt * np.arange(self.frames), dtype=np.float64)
 
     @model_validator(mode="after")
     def _known(self) -> Self:

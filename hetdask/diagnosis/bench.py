@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from hetdask.analysis import problem_of
 from hetdask.compilation import warmup_numba_kernels
-from hetdask.config import Settings, load_settings
+from hetdask.config import DEMO, Settings, load_settings
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
@@ -103,10 +102,8 @@ def synthetic_store(maps: int, frames: int) -> Iterator[tuple[Store, Settings]]:
     maps, frames : int
         Maps of frames² pixels, at equally spaced φ.
     """
-    settings = load_settings(Path(str(files("hetdask.config").joinpath("demo.yaml"))))
-    plan, rng = settings.simulation, np.random.default_rng(1)
-    if plan is None:
-        raise AssertionError("the demo simulates its experiment")
+    settings = load_settings(DEMO)
+    plan, rng = settings.experiment(), np.random.default_rng(1)
     phi = np.linspace(0.0, 180.0, maps, endpoint=False)
     # As long as that of the demo, however many frames.
     time, q = np.linspace(0.0, plan.dt * plan.frames, frames, endpoint=False), plan.q[0]

@@ -43,6 +43,10 @@ between two optima: 3 sigma, or odds of 90."""
 HOPELESS: Final = 4.0 * DECISIVE
 """Optima that are so much worse on reduced data already are not fitted again."""
 
+DOUBTFUL: Final = 6.0
+"""Excess of the residuals over noise from which on given start values are left: more than for an optimum of a search,
+since a search takes longer than a fit."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Near:
@@ -62,11 +66,6 @@ class Near:
     def noise(self) -> NoiseModel:
         """What the residuals say about the noise."""
         return self.likely.noise
-
-
-DOUBTFUL: Final = 6.0
-"""Excess of the residuals over noise from which on given start values are left: more than for an optimum of a search,
-since a search takes longer than a fit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,13 @@ them as they do from data. Nothing here grows with the number of pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.data.reduction import Blocks, Reduced, blocks_of, level_within
+from hetdask.fitting.cold_start import MOST_BLOCKS
 from hetdask.fitting.identifiability import Determined, cautions, identify, natural_units
 from hetdask.fitting.likely import weighted_sums
 from hetdask.fitting.noise_evidence import gather
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner
 
 Array = NDArray[np.float64]
-
-BLOCKS: Final = 15_000
-"""Block means of each angle, at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +81,27 @@ def design(
     noise = NoiseStrength(_shot_noise(series, vector, speckles, photons), np.full(series.n_phi, speckles))
     pixel = np.array([angle.rest["pixel"] for angle in gathered.angles]) / speckles
     sigma = np.sqrt(pixel + noise.sigma_white**2)
-    result = project(passes(vector, free))
+    result, unit = project(passes(vector, free)), natural_units(vector, series)[list(free)]
+    gauss_newton = result.weighted(sigma)[2]
     # Photons are counted in the simulated speckles, so that nothing is left for white noise there.
     counted = noise if photons is None else replace(noise, sigma_white=np.zeros(series.n_phi))
-    covariance = expected_covariance(vector, free, series, result, sigma, counted, runner, seed=seed, photons=photons)
-    determined = identify(result.weighted(sigma)[2], covariance, vector, free, series)
+    covariance = expected_covariance(
+        vector,
+        free,
+        series,
+        result,
+        inverse_without_null(gauss_newton, unit),
+        sigma,
+        counted,
+        runner,
+        seed=seed,
+        photons=photons,
+    )
+    determined = identify(gauss_newton, covariance, vector, free, series)
     weighted = np.full(len(free), np.nan)
     if photons is None:
         information = weighted_sums(gathered, noise, np.eye(len(free))).information
-        weighted = _errors(inverse_without_null(information, natural_units(vector, series)[list(free)]), determined)
+        weighted = _errors(inverse_without_null(information, unit), determined)
     return Design(_errors(covariance, determined), weighted, determined, cautions(vector, free, series))
 
 
@@ -102,7 +112,7 @@ def _errors(covariance: Array, determined: Determined) -> Array:
 def _passes(series: Series, vector: Array, contrast: float) -> ReducedPasses:
     """Passes over the block means of maps that follow the model exactly."""
     n_phi, n = series.n_phi, series.time.size
-    blocks = blocks_of(n, level_within(n_phi, n, BLOCKS * n_phi))
+    blocks = blocks_of(n, level_within(n_phi, n, MOST_BLOCKS * n_phi))
     count = np.tile(_pixels(blocks), (n_phi, 1))
     nothing = np.zeros_like(count)
     empty = Reduced(blocks, nothing, count, nothing, np.zeros(n_phi), np.empty((0, 3), dtype=np.int64))

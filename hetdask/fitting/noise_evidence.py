@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -249,7 +250,7 @@ class AngleBlocks:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """Blocks of residuals of a model.
 
@@ -258,8 +259,6 @@ class Gathered:
     vector : (14,) float64
         Its parameters.
     angles : list of AngleBlocks
-    evidence : list of Evidence
-        Of every angle.
     blocks : Blocks
         Where the blocks of all angles lie.
     deviates : (S,) float64
@@ -268,9 +267,13 @@ class Gathered:
 
     vector: Array
     angles: list[AngleBlocks]
-    evidence: list[Evidence]
     blocks: Blocks
     deviates: Array
+
+    @cached_property
+    def evidence(self) -> list[Evidence]:
+        """Evidence of every angle."""
+        return [angle.evidence(*left) for angle, left in zip(self.angles, _after_fit(self.angles), strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:
@@ -300,8 +303,7 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift
         nodes = fields.between_nodes(keep, partition.size, partition.levels)
         local = fields.between_frames(frames)
         angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, local, drifting))
-    evidence = [angle.evidence(*left) for angle, left in zip(angles, _after_fit(angles), strict=True)]
-    return Gathered(np.asarray(vector), angles, evidence, partition.larger, deviates)
+    return Gathered(np.asarray(vector), angles, partition.larger, deviates)
 
 
 def _times(blocks: Blocks) -> Array:

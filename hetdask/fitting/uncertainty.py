@@ -137,7 +137,7 @@ def _uncertainty_at(
         covariance, reason = inverse, UNKNOWN_NOISE
     else:
         kind = "speckle"
-        covariance = expected_covariance(values, free, series, result, sigma, noise, runner, seed=seed)
+        covariance = expected_covariance(values, free, series, result, inverse, sigma, noise, runner, seed=seed)
         reason = _verdict(noise)
     return Uncertainty(
         kind=kind,
@@ -154,6 +154,7 @@ def expected_covariance(
     free: tuple[int, ...],
     series: Series,
     result: Projection,
+    inverse: Array,
     sigma: Array,
     noise: NoiseStrength,
     runner: Runner,
@@ -170,6 +171,8 @@ def expected_covariance(
     series : Series
     result : Projection
         Of maps, with the derivatives at these values.
+    inverse : (p, p) float64
+        Of its Gauss-Newton matrix, see `inverse_without_null`.
     sigma : (n_phi,) float64
         Weights of the angles.
     noise : NoiseStrength
@@ -178,7 +181,6 @@ def expected_covariance(
     photons : float, optional
         Counted per speckle and frame; default no photon noise.
     """
-    inverse = inverse_without_null(result.weighted(sigma)[2], natural_units(values, series)[list(free)])
     offset = result.offset + series.baseline
     weight = sigma**-2.0
     strength = (weight * result.contrast * offset) ** 2 / noise.speckles

@@ -145,7 +145,7 @@ def weigh(
     # A drift biases plain estimates.
     if not drift and strayed(plain, values, uncertainty.stderr):
         return ASTRAY
-    change = max(abs(angle.drift) for angle in gathered.angles)
+    drifts = [angle.drift for angle in gathered.angles]
     information = weighted_sums(gathered, likely.noise, np.eye(len(free))).information
     unit = natural_units(values, series)[list(free)]
     covariance = inverse_without_null(information, unit)
@@ -162,7 +162,7 @@ def weigh(
         fit=fit,
         uncertainty=Uncertainty(
             kind="speckle",
-            reason=AS_PREDICTED if not drift else DRIFT.format(percent=100.0 * change),
+            reason=DRIFT.format(percent=100.0 * max(map(abs, drifts))) if drift else AS_PREDICTED,
             covariance=covariance,
             covariance_iid=uncertainty.covariance_iid,
             identifiability=identify(information, covariance, values, free, series),
@@ -171,7 +171,7 @@ def weigh(
         noise=likely.noise,
         structure=structure,
         blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
-        drift=[angle.drift for angle in gathered.angles],
+        drift=drifts,
     )
 
 

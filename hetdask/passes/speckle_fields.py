@@ -33,8 +33,11 @@ class SpeckleFields:
         amplitude = np.stack([1.0 - s, s * np.exp(1j * kappa[0] * d.displacement)], axis=1)
         self._weight = np.asarray(amplitude / np.sqrt(self._mean)[:, None], dtype=np.complex128)
 
-    def intensity(self, count: int, modes: int, rng: np.random.Generator) -> Array:
-        """Intensities (N, count) of speckles of `modes` modes, relative to the mean of each frame."""
+    def intensity(self, count: int, modes: int, rng: np.random.Generator, photons: float | None = None) -> Array:
+        """Intensities (N, count) of speckles of `modes` modes, relative to the mean of each frame.
+
+        With `photons` they are counted: so many are expected in frames whose fraction is 0 or 1.
+        """
         n, components = self._weight.shape
         out = np.empty((n, count))
         field = np.zeros((components, count * modes), dtype=np.complex128)
@@ -43,9 +46,7 @@ class SpeckleFields:
             frames = slice(first, min(first + most, n))
             normal = rng.standard_normal((frames.stop - first, *field.shape, 2)).view(np.complex128)[..., 0]
             field_intensity(normal, self._decay[frames], self._fresh[frames], self._weight[frames], field, out[frames])
-        return out
-
-    def counts(self, count: int, modes: int, photons: float, rng: np.random.Generator) -> Array:
-        """The same for counted photons: their mean is `photons` in frames whose fraction is 0 or 1."""
+        if photons is None:
+            return out
         expected = photons * self._mean[:, None]
-        return np.asarray(rng.poisson(expected * self.intensity(count, modes, rng)) / expected)
+        return np.asarray(rng.poisson(expected * out) / expected)

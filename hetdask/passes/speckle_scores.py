@@ -167,9 +167,5 @@ class Scores:
         scores = np.empty((count, self._rows.shape[1]))
         for first in range(0, count, most):
             part = scores[first : first + most]
-            if photons is None:
-                intensity = self._fields.intensity(part.shape[0], modes, rng)
-            else:
-                intensity = self._fields.counts(part.shape[0], modes, photons, rng)
-            part[:] = self.of(intensity.T, modes)
+            part[:] = self.of(self._fields.intensity(part.shape[0], modes, rng, photons).T, modes)
         return scores

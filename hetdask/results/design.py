@@ -14,7 +14,6 @@ from rich.text import Text
 from hetdask.config import Settings, load_settings
 from hetdask.errors import ConfigError
 from hetdask.fitting.design import design as errors_of
-from hetdask.fitting.problem import integrable_bounds
 from hetdask.model.parameters import NAMES, SPECS, as_vector
 from hetdask.passes.tiles import Series
 from hetdask.results.formatting import format_measurement, format_number, sentence
@@ -108,25 +107,11 @@ def design(config: Settings | Mapping[str, Any] | str | Path) -> DesignResult:
     settings = config if isinstance(config, Settings) else load_settings(config)
     plan = settings.experiment()
     vector = as_vector(settings.true_values())
-    lower = integrable_bounds(np.full(vector.size, -np.inf), plan.time_origin)
-    for name, value, bound in zip(NAMES, vector, lower, strict=True):
-        if value < bound:
-            raise ConfigError(
-                f"{name} = {value:g} makes the integral diverge at t = 0: choose a value above -1, or "
-                f"simulation.time_origin > 0, for example time_origin: {plan.dt:g}"
-            )
     free = tuple(k for k, row in enumerate(settings.parameter_table()) if not row.fixed)
     if not free:
         raise ConfigError("all parameters are fixed: free at least one, for example active_parameters: [v0]")
-    n_phi = len(plan.phi) * len(plan.q)
-    series = Series(
-        phi=np.tile(plan.phi, len(plan.q)),
-        q=np.repeat(plan.q, len(plan.phi)),
-        time=np.asarray(plan.time_origin + plan.dt * np.arange(plan.frames)),
-        excluded=np.zeros((n_phi, plan.frames), dtype=np.bool_),
-        baseline=np.ones(n_phi),
-        tile=TILE,
-    )
+    phi, q, time = plan.axes()
+    series = Series(phi, q, time, np.zeros((phi.size, time.size), dtype=np.bool_), np.ones(phi.size), TILE)
     found = errors_of(
         series,
         vector,

@@ -1,4 +1,4 @@
-"""The two templates of an installed heterodyne-analysis, with nothing changed but the paths of the data."""
+"""The two templates of an installed heterodyne-analysis: paths of the data are set, and Nelder-Mead ends earlier."""
 
 from __future__ import annotations
 
