@@ -91,29 +91,32 @@ def find_deviations(sums: ResidualSums, cell: int) -> tuple[Deviation, ...]:
 
 def _usual(sums: ResidualSums) -> Array:
     """Median of the mean squares of the frames, (n_phi,); 0 without any."""
-    enough = sums.frame_points >= LEAST_POINTS
-    mean = sums.frame_square / np.maximum(sums.frame_points, 1.0)
+    points, square = sums.frames[:, 0], sums.frames[:, 2]
+    enough = points >= LEAST_POINTS
+    mean = square / np.maximum(points, 1.0)
     return np.array([float(np.median(x[held])) if held.any() else 0.0 for x, held in zip(mean, enough, strict=True)])
 
 
 def _of_angle(sums: ResidualSums, m: int, usual: float, cell: int) -> Iterator[Deviation]:
     if usual == 0.0:
         return
-    points, n_frames = sums.frame_points[m], sums.frame_points.shape[1]
-    mean = sums.frame_sum[m] / np.maximum(points, 1.0)
-    far = (sums.frame_far[m] > MOST * points) | _shifted(mean, usual, points >= LEAST_POINTS)
+    points, total, square, beyond = sums.frames[m]
+    n_frames = points.size
+    mean = total / np.maximum(points, 1.0)
+    far = (beyond > MOST * points) | _shifted(mean, usual, points >= LEAST_POINTS)
     far &= points >= LEAST_POINTS
     runs, count = label(far)
     for (rows,) in find_objects(runs, count):
-        excess = float(sums.frame_square[m, rows].sum() / points[rows].sum()) / usual
+        excess = float(square[rows].sum() / points[rows].sum()) / usual
         yield Deviation(m, (rows.start, rows.stop), (0, n_frames), excess, whole=True)
-    edges = np.minimum(np.arange(sums.cell_points.shape[1] + 1) * cell, n_frames)
+    points, _, square, beyond = sums.cells[m]
+    edges = np.minimum(np.arange(points.shape[0] + 1) * cell, n_frames)
     bad = np.diff(np.concatenate([[0], np.cumsum(far)])[edges]) > 0
-    held = (sums.cell_points[m] >= LEAST_POINTS) & ~(bad[:, None] | bad)
-    regions, count = label(held & (sums.cell_far[m] > MOST * sums.cell_points[m]))
+    held = (points >= LEAST_POINTS) & ~(bad[:, None] | bad)
+    regions, count = label(held & (beyond > MOST * points))
     for k, (rows, columns) in enumerate(find_objects(regions, count)):
         inside = regions == k + 1
-        excess = float(sums.cell_square[m][inside].sum() / sums.cell_points[m][inside].sum()) / usual
+        excess = float(square[inside].sum() / points[inside].sum()) / usual
         first, second = ((int(edges[x.start]), int(edges[x.stop])) for x in (rows, columns))
         yield Deviation(m, first, second, excess, whole=False)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask.passes.shard import Shard, cached_factors, place_of
+from hetdask.passes.shard import cached_factors, place_of
 from hetdask.passes.tiles import AngleTiles, Series
-from hetdask_kernels import tile_model
+from hetdask_kernels import residual_sums, tile_residuals
 
 Array = NDArray[np.float64]
 
@@ -31,40 +31,37 @@ def cell_size(series: Series) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResidualSums:
-    """Sums over the residuals e; those over disjoint pixels add.
+    """Number, sum, sum of squares and number of far ones of the residuals; those over disjoint pixels add.
 
     Attributes
     ----------
-    frame_points, frame_sum, frame_square, frame_far : (n_phi, N) float64
-        Number of the pixels that each frame takes part in, Σe, Σe², and how many |e| are above a limit.
-    cell_points, cell_square, cell_far : (n_phi, C, C) float64
-        The same by cells of the map.
+    frames : (n_phi, 4, N) float64
+        Over the pixels that each frame takes part in.
+    cells : (n_phi, 4, C, C) float64
+        Over the cells of the map.
     """
 
-    frame_points: Array
-    frame_sum: Array
-    frame_square: Array
-    frame_far: Array
-    cell_points: Array
-    cell_square: Array
-    cell_far: Array
+    frames: Array
+    cells: Array
 
     @classmethod
     def zeros(cls, n_phi: int, series: Series) -> ResidualSums:
         """Sums over no pixels of `n_phi` maps."""
         side = series.padded_time.size // cell_size(series)
-        frames, cells = (n_phi, series.time.size), (n_phi, side, side)
-        return cls(*(np.zeros(frames) for _ in range(4)), *(np.zeros(cells) for _ in range(3)))
+        return cls(np.zeros((n_phi, 4, series.time.size)), np.zeros((n_phi, 4, side, side)))
 
-    def angle(self, m: int) -> tuple[Array, ...]:
-        """Views of what belongs to one angle, as arrays that can be added to."""
-        return tuple(getattr(self, entry.name)[m : m + 1] for entry in fields(self))
+    def add(self, angle: int, part: tuple[Array, Array]) -> None:
+        """Add frames and cells (1, …) of one angle."""
+        self.frames[angle] += part[0][0]
+        self.cells[angle] += part[1][0]
 
 
-def tile_residuals(
+def residuals_of(
     factors: AngleFactors, m: int, tiles: AngleTiles, contrast: float, offset: float
 ) -> Iterator[tuple[int, int, int, NDArray[np.bool_], Array]]:
     """Number, row and column of each tile, which of its pixels are data, and their residuals, 0 elsewhere.
+
+    The arrays are overwritten by those of the next tile.
 
     Parameters
     ----------
@@ -75,61 +72,53 @@ def tile_residuals(
     contrast, offset : float
         In units of c2.
     """
-    size, keep = factors.series.block, factors.keep[m] > 0.0
-    model = np.zeros((size, size))
+    size, keep, none = factors.series.block, factors.keep[m] > 0.0, np.empty((0, 0), dtype=np.bool_)
+    residual, valid = np.empty((size, size)), np.empty((size, size), dtype=np.bool_)
     for k, (row, column) in enumerate(tiles.blocks.tolist()):
         diagonal = row == column
-        tile_model(diagonal, bool(diagonal and factors.steep[m, row]), *place_of(factors, m, row, column), model)
-        valid = np.outer(keep[row * size : (row + 1) * size], keep[column * size : (column + 1) * size])
-        if diagonal:
-            valid = np.triu(valid, 1)
-        if k in tiles.missing:
-            valid &= ~tiles.missing[k]
-        data = tiles.tiles[k].astype(np.float64)
-        yield k, row, column, valid, np.where(valid, data - offset - contrast * model, 0.0)
+        data = (keep[row * size : (row + 1) * size], keep[column * size : (column + 1) * size])
+        shape = (diagonal, bool(diagonal and factors.steep[m, row]))
+        place = place_of(factors, m, row, column)
+        missing = tiles.missing.get(k, none)
+        tile_residuals(tiles.tiles[k], contrast, offset, *data, missing, *shape, *place, residual, valid)
+        yield k, row, column, valid, residual
 
 
 def evaluate_residuals(
-    shard: Shard, vector: Array, contrast: Sequence[float], offset: Sequence[float], limit: Sequence[float]
-) -> dict[int, tuple[Array, ...]]:
-    """Sums over a shard, by angle in the order of the fields of `ResidualSums`.
+    series: Series,
+    pieces: Mapping[int, Iterable[AngleTiles]],
+    vector: Array,
+    contrast: Sequence[float],
+    offset: Sequence[float],
+    limit: Sequence[float],
+) -> dict[int, tuple[Array, Array]]:
+    """Sums over some tiles, by angle: `frames` and `cells` as in `ResidualSums`.
 
     Parameters
     ----------
-    shard : Shard
+    series : Series
+    pieces : mapping of int to iterable of AngleTiles
+        As in `evaluate_pieces`.
     vector : (14,) float64
     contrast, offset, limit : n_phi floats
         Of each angle, in units of c2.
     """
-    series, size = shard.series, shard.series.block
-    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), size)
-    angles = [tiles.angle for tiles in shard.angles]
+    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
+    angles, cell = sorted(pieces), cell_size(series)
     factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
     out = {}
-    cells, n_frames = size // cell_size(series), series.time.size
-    for m, tiles in enumerate(shard.angles):
+    for m, angle in enumerate(angles):
         sums = ResidualSums.zeros(1, series)
-        scaling = contrast[tiles.angle], offset[tiles.angle]
-        for _, row, column, valid, residual in tile_residuals(factors, m, tiles, *scaling):
-            square, far = residual * residual, np.abs(residual) > limit[tiles.angle]
-            pixels = (valid.astype(np.float64), residual, square, far.astype(np.float64))
-            frames = (sums.frame_points, sums.frame_sum, sums.frame_square, sums.frame_far)
-            for target, values in zip(frames, pixels, strict=True):
-                for block, axis in ((row, 1), (column, 0)):
-                    place = target[0, block * size : min((block + 1) * size, n_frames)]
-                    place += values.sum(axis=axis)[: place.size]
-            rows, columns = slice(row * cells, (row + 1) * cells), slice(column * cells, (column + 1) * cells)
-            grids = (sums.cell_points, sums.cell_square, sums.cell_far)
-            for target, values in zip(grids, (pixels[k] for k in (0, 2, 3)), strict=True):
-                target[0, rows, columns] += values.reshape(cells, size // cells, cells, -1).sum(axis=(1, 3))
-        out[tiles.angle] = sums.angle(0)
+        for tiles in pieces[angle]:
+            for _, row, column, valid, residual in residuals_of(factors, m, tiles, contrast[angle], offset[angle]):
+                residual_sums(residual, valid, limit[angle], row, column, cell, sums.frames[0], sums.cells[0])
+        out[angle] = (sums.frames, sums.cells)
     return out
 
 
-def merge_residuals(zeros: ResidualSums, parts: Sequence[Mapping[int, tuple[Array, ...]]]) -> ResidualSums:
+def merge_residuals(zeros: ResidualSums, parts: Sequence[Mapping[int, tuple[Array, Array]]]) -> ResidualSums:
     """Add the sums of disjoint shards to `zeros`, which is returned."""
     for part in parts:
-        for angle, arrays in part.items():
-            for total, array in zip(zeros.angle(angle), arrays, strict=True):
-                np.add(total, array, out=total)
+        for angle, sums in part.items():
+            zeros.add(angle, sums)
     return zeros

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice, zip_longest
@@ -107,7 +107,7 @@ class SegmentRequest(_WholeShards):
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualRequest(_WholeShards):
+class ResidualRequest(PassRequest):
     """Sums of residuals, with contrast, offset and a limit of each angle, in units of c2."""
 
     contrast: tuple[float, ...]
@@ -117,7 +117,15 @@ class ResidualRequest(_WholeShards):
     @override
     def evaluate(self, shard: Shard) -> dict[int, Any]:
         """Sums over a shard, by angle."""
-        return evaluate_residuals(shard, np.array(self.vector), self.contrast, self.offset, self.limit)
+        return self._sums(shard.series, {tiles.angle: (tiles,) for tiles in shard.angles})
+
+    @override
+    def stream(self, spec: ShardSpec) -> dict[int, Any]:
+        """The same while the shard is read."""
+        return self._sums(*stream_shard(spec))
+
+    def _sums(self, series: Series, pieces: Mapping[int, Iterable[AngleTiles]]) -> dict[int, Any]:
+        return evaluate_residuals(series, pieces, np.array(self.vector), self.contrast, self.offset, self.limit)
 
 
 def series_of(store: Store) -> Series:

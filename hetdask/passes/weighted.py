@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask.passes.residuals import tile_residuals
+from hetdask.passes.residuals import residuals_of
 from hetdask.passes.shard import Shard, cached_factors, chosen_entries, evaluate_shard, pixel_gram
 from hetdask.passes.tiles import AngleTiles
 
@@ -169,7 +169,7 @@ def _shortfalls(
     counted = keep.copy()
     counted[list(weighting.left_out[angle])] = False
     scaling = weighting.contrast[angle], baseline + weighting.offset[angle]
-    for k, row, column, valid, deviation in tile_residuals(factors, m, tiles, *scaling):
+    for k, row, column, valid, deviation in residuals_of(factors, m, tiles, *scaling):
         r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
         residual = deviation / weighting.scale[angle]
         squares = residual * residual

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT
+from hetdask_kernels._jit import JIT, REORDER
 from hetdask_kernels.factors import block_coupling
 
 
@@ -92,36 +92,112 @@ def weighted_gram(  # type: ignore[no-untyped-def]
             gram += np.dot(weighted[:count].T, rows[:count])
 
 
-@njit(**JIT)
-def tile_model(  # type: ignore[no-untyped-def]
-    diagonal, steep, exponent, phase, row, column, to_last, from_first, step, amplitude_row, amplitude_column, out,
+@njit(fastmath=REORDER, **JIT)
+def tile_residuals(  # type: ignore[no-untyped-def]
+    tile, contrast, offset, keep_row, keep_column, missing, diagonal, steep, exponent, phase, row, column,
+    to_last, from_first, step, amplitude_row, amplitude_column, out, valid,
 ):  # fmt: skip
-    """Model g at the pixels of one tile, those above the diagonal only where `diagonal`.
+    """Residuals x - offset - contrast·g at the pixels of one tile.
 
     Parameters
     ----------
-    out : (size, size) float64
-        Overwritten where there are pixels.
+    tile : (size, size) float32
+        Two-time correlation; any finite value where a pixel is no data.
+    contrast, offset : float
+        In units of c2.
+    keep_row, keep_column : (size,) bool
+        Frames that are data.
+    missing : (size, size) or (0, 0) bool
+        Single pixels that are no data.
     diagonal, steep, exponent, phase, row, column, to_last, from_first, step, amplitude_row, amplitude_column
         As in `weighted_gram`.
+    out : (size, size) float64
+        Overwritten; 0 where a pixel is no data.
+    valid : (size, size) bool
+        Overwritten: which pixels are data; those above the diagonal only where `diagonal`.
     """
     size = out.shape[0]
     coupling = np.ones(4)
     if not steep:
         coupling[0], coupling[1], coupling[2], coupling[3] = block_coupling(row, column, size, exponent, phase)
+    late = np.empty((4, size))
+    for j in range(size):
+        late[0, j], late[1, j] = amplitude_column[j, 0] * from_first[0, j], amplitude_column[j, 1] * from_first[1, j]
+        late[2, j], late[3, j] = amplitude_column[j, 2] * from_first[2, j], amplitude_column[j, 2] * from_first[3, j]
+    v0, v1, v2, v3 = late[0], late[1], late[2], late[3]
     for i in range(size):
         a = coupling[0] * to_last[0, i]
         b = coupling[1] * to_last[1, i]
         c = (coupling[2] + 1j * coupling[3]) * (to_last[2, i] + 1j * to_last[3, i])
+        u0, u1, u2 = contrast * amplitude_row[i, 0], contrast * amplitude_row[i, 1], contrast * amplitude_row[i, 2]
+        begin = i + 1 if diagonal else 0
+        for j in range(begin):
+            out[i, j] = 0.0
+            valid[i, j] = False
         if steep:
             a, b, c = 1.0, 1.0, 1.0 + 0.0j
-        u1, u2, u3 = amplitude_row[i, 0], amplitude_row[i, 1], amplitude_row[i, 2]
-        for j in range(i + 1 if diagonal else 0, size):
-            if steep:
+            for j in range(begin, size):
                 a, b, c = a * step[j, 0], b * step[j, 1], c * (step[j, 2] + 1j * step[j, 3])
-                ref, sample, cross = a, b, c.real
-            else:
-                ref, sample = a * from_first[0, j], b * from_first[1, j]
-                cross = c.real * from_first[2, j] - c.imag * from_first[3, j]
-            v1, v2, v3 = amplitude_column[j, 0], amplitude_column[j, 1], amplitude_column[j, 2]
-            out[i, j] = u1 * v1 * ref + u2 * v2 * sample + u3 * v3 * cross
+                model = u0 * amplitude_column[j, 0] * a + u1 * amplitude_column[j, 1] * b
+                model += u2 * amplitude_column[j, 2] * c.real
+                out[i, j] = np.float64(tile[i, j]) - offset - model
+        else:
+            a, b, real, imag = u0 * a, u1 * b, u2 * c.real, u2 * c.imag
+            for j in range(begin, size):
+                model = (a * v0[j] + b * v1[j]) + (real * v2[j] - imag * v3[j])
+                out[i, j] = np.float64(tile[i, j]) - offset - model
+        for j in range(begin, size):
+            valid[i, j] = keep_row[i] and keep_column[j]
+        if missing.shape[0] > 0:
+            for j in range(begin, size):
+                valid[i, j] = valid[i, j] and not missing[i, j]
+        for j in range(begin, size):
+            out[i, j] = out[i, j] if valid[i, j] else 0.0
+
+
+@njit(fastmath=REORDER, **JIT)
+def residual_sums(residual, valid, limit, row, column, cell, frames, cells):  # type: ignore[no-untyped-def]
+    """Add number, sum, sum of squares and number of far ones of the residuals of one tile, by frame and by cell.
+
+    Parameters
+    ----------
+    residual : (size, size) float64
+        0 where a pixel is no data.
+    valid : (size, size) bool
+    limit : float
+        Residuals of a larger size are far.
+    row, column : int
+        Block of the rows and of the columns.
+    cell : int
+        Frames along a cell, a part of `size`.
+    frames : (4, N) float64
+        By frame, whether row or column; added to. Frames beyond N are no data.
+    cells : (4, C, C) float64
+        By cell of the map; added to.
+    """
+    size, n_frames = residual.shape[0], frames.shape[1]
+    columns = np.zeros((4, size))
+    points, first, second, far = columns[0], columns[1], columns[2], columns[3]
+    for i in range(size):
+        whole = np.zeros(4)
+        for begin in range(0, size, cell):
+            n = s = t = f = 0.0
+            for j in range(begin, begin + cell):
+                x, held = residual[i, j], 1.0 if valid[i, j] else 0.0
+                square, beyond = x * x, 1.0 if abs(x) > limit else 0.0
+                n += held
+                s += x
+                t += square
+                f += beyond
+                points[j] += held
+                first[j] += x
+                second[j] += square
+                far[j] += beyond
+            r, c = (row * size + i) // cell, (column * size + begin) // cell
+            for k, value in enumerate((n, s, t, f)):
+                whole[k] += value
+                cells[k, r, c] += value
+        if row * size + i < n_frames:
+            frames[:, row * size + i] += whole
+    for j in range(min(size, n_frames - column * size)):
+        frames[:, column * size + j] += columns[:, j]

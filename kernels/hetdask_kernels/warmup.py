@@ -13,7 +13,7 @@ from hetdask_kernels.compress import polynomials_needed
 from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.fields import field_intensity
-from hetdask_kernels.pixels import tile_model, weighted_gram
+from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import cut_tile
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_gram, model_sums
@@ -50,9 +50,13 @@ def _calls() -> dict[str, Callable[[], object]]:
                 amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
             )  # fmt: skip
 
-    def model() -> None:
-        shape, out = (False, False, factor[:2], keep, 0, 0), np.zeros((_FRAMES, _FRAMES))
-        tile_model(*shape, factor, factor, step, amplitude, amplitude, out)
+    def residuals() -> None:
+        frames, missing = np.ones(_FRAMES, dtype=np.bool_), np.zeros((0, 0), dtype=np.bool_)
+        shape, out, valid = (False, False, factor[:2], keep, 0, 0), np.zeros((_FRAMES, _FRAMES)), mask.copy()
+        place = (*shape, factor, factor, step, amplitude, amplitude)
+        for lost in (missing, mask):
+            tile_residuals(tile[0], 1.0, 1.0, frames, frames, lost, *place, out, valid)
+        residual_sums(out, valid, 1.0, 0, 0, _FRAMES, factor.copy(), np.ones((4, 1, 1)))
 
     def reduced() -> None:
         two, nodes = np.zeros((1, 1)), (np.array([0, 1]), 1, rows, rows, rows + 1)
@@ -90,7 +94,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
-        "tile_model": model,
+        "tile_residuals": residuals,
         "weighted_gram": pixels,
     }
 
