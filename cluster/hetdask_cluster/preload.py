@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING, Final
+
+from hetdask_cluster.pages import keep_few_file_pages
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+LOOK_MILLISECONDS: Final = 100
 
 
-def dask_setup(worker: object) -> None:  # noqa: ARG001 (Dask passes the worker)
-    """Leave Ctrl-C to the process that started the cluster: it closes the workers in good order."""
+def dask_setup(worker: Worker) -> None:
+    """Leave Ctrl-C to the process that started the cluster: it closes the workers in good order.
+
+    The limit of a worker is on its resident size: what is no memory of its own must not count as such.
+    """
+    from tornado.ioloop import PeriodicCallback
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker.periodic_callbacks["file-pages"] = PeriodicCallback(keep_few_file_pages, LOOK_MILLISECONDS)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hetdask_cluster.memory import MIB
+from hetdask_cluster.pages import MOST_BYTES, SIZES, file_bytes
+from hetdask_cluster.runner import DaskRunner
+
+pytestmark = pytest.mark.skipif(not SIZES.exists(), reason="needs /proc")
+
+RELEASE = """
+import ctypes
+import numpy as np
+from numba import njit
+from hetdask_cluster.pages import file_bytes, release_file_pages
+from hetdask_kernels import warmup_numba_kernels
+
+warmup_numba_kernels()
+before = file_bytes()
+release_file_pages()
+after = file_bytes()
+assert njit(lambda x: x + 1)(2) == 3
+warmup_numba_kernels()
+assert np.linalg.inv(2.0 * np.eye(50))[0, 0] == 0.5
+print(before, after)
+"""
+
+
+def test_program_files_are_given_back_and_come_again() -> None:
+    done = subprocess.run([sys.executable, "-c", RELEASE], check=True, capture_output=True, text=True)
+    before, after = (int(x) for x in done.stdout.split())
+    assert before > 40 * MIB
+    assert after < 20 * MIB
+
+
+def _load_kernels(_: int) -> float:
+    from hetdask_kernels import warmup_numba_kernels
+
+    return warmup_numba_kernels()["total_warmup_time"]
+
+
+def test_workers_keep_few_pages_of_program_files(dask_runner: DaskRunner) -> None:
+    dask_runner.map(_load_kernels, range(4))
+    deadline = time.monotonic() + 10.0
+    while max(found := dask_runner.client.run(file_bytes).values()) > MOST_BYTES:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
