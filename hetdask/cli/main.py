@@ -141,7 +141,22 @@ def _say(text: str) -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"warning: {message}")
+    text = f"warning: {message}"
+    _say(wrapped(text) if sys.stderr.isatty() else text)
+
+
+def wrapped(text: str) -> str:
+    """A text of several lines that breaks between words where a terminal ends."""
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, subsequent_indent="    ")
+    lines = []
+    for line in text.splitlines():
+        wrapper.initial_indent = line[: len(line) - len(line.lstrip())]
+        lines.append(wrapper.fill(line.lstrip()))
+    return "\n".join(lines)
 
 
 def _internal(error: Exception) -> str:

@@ -100,7 +100,9 @@ def load_settings(
     if notes:
         told = "\n".join(grouped(notes))
         warnings.warn(
-            f"{_name(config)}: these keys have no effect here, or another one:\n{told}", ConfigWarning, stacklevel=2
+            f"{_name(config)}: {len(notes)} keys have no effect here, or another one:\n{told}",
+            ConfigWarning,
+            stacklevel=2,
         )
     return settings
 

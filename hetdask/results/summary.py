@@ -184,6 +184,8 @@ def search_line(search: SearchSummary) -> str:
         line += ", which is that of those given"
     if search.gap is None:
         return f"{line}; no other optimum was found."
+    if search.gap >= 1.0:
+        return f"{line}; the next one had {format_number(1.0 + search.gap, 2)} times as much chi-squared there."
     return f"{line}; the next one had {100.0 * search.gap:.2g} % more chi-squared there."
 
 
@@ -335,7 +337,8 @@ class _ParameterTable:
             value, error = format_measurement(parameter.value, parameter.stderr)
             note = parameter_note(parameter)
             begin = (format_number(parameter.start), bounds_text(parameter)) if wide else ()
-            errors = (error, format_number(parameter.stderr_iid, 2)) if both else (error,)
+            iid = format_measurement(parameter.value, parameter.stderr_iid)[1]
+            errors = (error, iid) if both else (error,)
             add_row(table, (name, value, *errors, parameter.unit, *begin, note), parameter.fixed, bool(note))
         yield table
 

@@ -14,7 +14,7 @@ import click
 import pytest
 
 import hetdask
-from hetdask.cli.main import COMMANDS
+from hetdask.cli.main import COMMANDS, wrapped
 from hetdask.config import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -164,6 +164,16 @@ def test_config_check_tells_each_key_without_effect_on_a_line(program: Program, 
     assert f"\n  {section}.method: integrals are exact\n  {section}.steps: integrals are exact\n" in outcome.err
     path.write_text(json.dumps({"analyzer_parameters": {"temporal": {"dt": -1}}}))
     assert program(["config", "check", path]).status == 2
+
+
+def test_a_warning_breaks_between_words_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    reason = "no section " + 5 * "of this name "
+    lines = wrapped(f"warning: two keys:\n  a.b (c, d): {reason}\n  {'e' * 60}: {reason}").splitlines()
+    assert lines[:2] == ["warning: two keys:", "  a.b (c, d): no section of this name of"]
+    assert all(line.startswith("    ") for line in lines if line.strip().startswith(("this", "name")))
+    assert max(len(line) for line in lines if "eee" not in line) <= 40
+    assert "  " + 60 * "e" + ":" in lines
 
 
 def test_config_migrate_writes_what_config_check_accepts(program: Program, tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import logging
+import signal
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from distributed import LocalCluster
 
 from hetdask.errors import ClusterError, ConfigError
 from hetdask_cluster.local import choose_workers, open_runner
+from hetdask_cluster.preload import dask_setup, is_no_heartbeat
 from hetdask_cluster.runner import DaskRunner, InlineRunner
 
 
@@ -25,6 +29,19 @@ def test_there_are_as_many_workers_as_cores_or_tasks() -> None:
 def test_more_or_fewer_workers_than_sense_are_refused(workers: int) -> None:
     with pytest.raises(ClusterError, match=r"expected 1 to 8 on 2 cores: use --workers 2"):
         choose_workers(workers, cores=2)
+
+
+def test_a_heartbeat_that_finds_the_scheduler_gone_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    log, handler = logging.getLogger("distributed.worker"), signal.getsignal(signal.SIGINT)
+    worker = SimpleNamespace(periodic_callbacks={})
+    try:
+        dask_setup(worker)
+        log.error("Failed to communicate with scheduler during heartbeat.")
+        log.error("Failed to do something else")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        log.removeFilter(is_no_heartbeat)
+    assert caplog.messages == ["Failed to do something else"]
 
 
 def test_inline_runs_in_this_process() -> None:

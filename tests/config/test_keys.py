@@ -124,14 +124,13 @@ def test_every_key_that_is_ignored_is_named_in_one_warning_with_its_reason() -> 
     with pytest.warns(ConfigWarning) as caught:
         load_settings(nested(flat))
     assert len(caught) == 1
+    # "section (names): text", or the whole paths where they have no section in common.
+    line = re.compile(r"^  ([\w.-]+)(?: \((.+?)\)|((?:, [\w.-]+)*)): (.+)$", re.MULTILINE)
     told = {
-        f"{section}.{name}": text
-        for section, names, text in re.findall(
-            r"^  ([\w.-]+)(?: \((.+?)\)|): (.+)$", str(caught[0].message), re.MULTILINE
-        )
-        for name in names.split(", ")
+        path: text
+        for first, names, others, text in line.findall(str(caught[0].message))
+        for path in ([f"{first}.{name}" for name in names.split(", ")] if names else f"{first}{others}".split(", "))
     }
-    told = {path.removesuffix("."): text for path, text in told.items()}
     assert told == {key.path.replace(ANYTHING, "another"): key.advice for key in IGNORED}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hetdask.config import ConfigWarning, Settings, load_settings
 from hetdask.config.methods import ReductionSettings
+from hetdask.config.original import Note, grouped
 from hetdask.errors import ConfigError
 from hetdask.model.parameters import NAMES
 
@@ -244,11 +245,21 @@ def test_keys_without_effect_are_named_in_one_warning_with_what_to_use_instead()
         load_settings(content)
     assert len(caught) == 1
     text = str(caught[0].message)
+    assert ": 3 keys have no effect here, or another one:" in text
     assert text.count("performance_settings.parallel_processing.backend: Dask runs") == 1
     assert "chunk_size" not in text
     assert "classical_optimization.selection_strategy: of several" in text
     assert "optimization_config.angle_filterin.a: unknown" in text
     assert "comment" not in text
+
+
+def test_keys_that_have_no_effect_for_one_reason_are_named_together() -> None:
+    texts = [("a.b.c", "x"), ("a.d", "y"), ("a.b.e.f", "x"), ("g", "y"), ("a.b.e.h", "x"), ("k.l", "z")]
+    assert grouped([Note(path, text) for path, text in texts]) == [
+        "  a.b (c, e.f, e.h): x",
+        "  a.d, g: y",
+        "  k.l: z",
+    ]
 
 
 def performance(**keys: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -196,6 +197,15 @@ def test_a_search_tells_what_it_found_and_what_it_could_not_exclude(result: Resu
     assert "12 of 48 starts reached the best optimum" in text
     assert "+0.021 % chi²" in text
     assert "-17.25" in text
+    far = result.model_copy(update={"search": search.model_copy(update={"gap": 1.69, "optima": []})})
+    assert "the next one had 2.7 times as much chi-squared there" in " ".join(as_text(summary(far)).split())
+
+
+def test_both_errors_of_a_parameter_are_written_alike(result: Result) -> None:
+    both = {"value": 30071.3, "stderr": 452.0, "stderr_iid": 441.0}
+    wide = {**result.parameters, "D0_ref": result.parameters["D0_ref"].model_copy(update=both)}
+    text = as_text(summary(result.model_copy(update={"parameters": wide, "errors": "speckle"})))
+    assert re.search(r"D0_ref +30070 +450 +440 ", text)
 
 
 def test_residuals_stand_beside_what_noise_predicts(result: Result) -> None:

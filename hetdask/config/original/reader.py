@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from itertools import groupby
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from hetdask.config.original.key import Fate
@@ -33,12 +33,19 @@ class Note(NamedTuple):
 
 
 def grouped(notes: list[Note]) -> list[str]:
-    """A line for each note; those of one section with the same text share one."""
+    """A line for each reason, with the keys that it holds for; what their paths have in common is told once."""
+    reasons: dict[str, list[list[str]]] = {}
+    for note in notes:
+        reasons.setdefault(note.text, []).append(note.path.split("."))
     lines = []
-    for (section, text), found in groupby(notes, lambda note: (note.path.rpartition(".")[0], note.text)):
-        names = [note.path.rpartition(".")[2] for note in found]
-        where = f"{section}.{names[0]}" if len(names) == 1 else f"{section} ({', '.join(names)})"
-        lines.append(f"  {where}: {text}")
+    for text, paths in reasons.items():
+        sections = zip(*(path[:-1] for path in paths), strict=False)
+        common = sum(1 for _ in takewhile(lambda names: len({*names}) == 1, sections))
+        section, names = ".".join(paths[0][:common]), [".".join(path[common:]) for path in paths]
+        told = ", ".join(names)
+        if section:
+            told = f"{section} ({told})" if len(names) > 1 else f"{section}.{told}"
+        lines.append(f"  {told}: {text}")
     return lines
 
 
