@@ -163,7 +163,12 @@ def read_file(path: Path) -> dict[str, Any]:
             f"there is no configuration file {str(path)!r}: check the path, or write one with "
             f"`hetdask config new {path}`"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{str(path)!r} is no text; expected a configuration file in YAML or JSON: for a file with data, write one "
+            f"with `hetdask config new --source {path}`"
+        ) from error
+    except OSError as error:
         raise ConfigError(
             f"can't read the configuration file {str(path)!r}: {error}; expected a text file in YAML or JSON"
         ) from error
