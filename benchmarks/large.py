@@ -176,7 +176,14 @@ class Workers:
         self.spilled.update(str(path) for path in self.scratch.glob("**/storage/*"))
 
 
-def fit(store: Store, folder: Path, limit: str | float) -> dict[str, Any]:
+def fit(
+    store: Store,
+    folder: Path,
+    limit: str | float,
+    start: Mapping[str, float] = START,
+    fixed: Sequence[str] = (),
+    weights: str = "plain",
+) -> dict[str, Any]:
     """Fit by the command line, with all its processes watched."""
     scratch, run = folder / "dask", folder / "run"
     for old in (scratch, run):
@@ -184,8 +191,8 @@ def fit(store: Store, folder: Path, limit: str | float) -> dict[str, Any]:
     scratch.mkdir()
     settings = {
         "data": {"store": str(store.path)},
-        "parameters": {name: {"value": value} for name, value in START.items()},
-        "fit": {"start": "given", "remember": False},
+        "parameters": {name: {"value": value, "fixed": name in fixed} for name, value in start.items()},
+        "fit": {"start": "given", "remember": False, "weights": weights},
     }
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings))
@@ -209,6 +216,7 @@ def fit(store: Store, folder: Path, limit: str | float) -> dict[str, Any]:
         "timings": result["timings"],
         "evaluations": method["evaluations"],
         "refine_seconds": method["seconds"],
+        "weighting": result["weighting"],
         "chi_squared": result["chi_squared"],
         "values": {name: parameter["value"] for name, parameter in result["parameters"].items()},
         "errors": {name: parameter["stderr"] for name, parameter in result["parameters"].items()},
