@@ -124,6 +124,45 @@ def colour_bar(figure: Figure, image: AxesImage, views: list[MapView], **place: 
     bar.minorticks_off()
 
 
+class Arrangement(NamedTuple):
+    """Where a figure has its maps, all lengths in inches: seeking places would take as long as drawing.
+
+    Attributes
+    ----------
+    height, side : float
+        Of the figure, and of each map.
+    corners : dict of str to (float, float)
+        Lower left corner of each map.
+    bar : (float, float)
+        Distance of a colour bar from its map, and its width.
+    ticks : int
+        Most intervals between ticks.
+    """
+
+    height: float
+    side: float
+    corners: dict[str, tuple[float, float]]
+    bar: tuple[float, float]
+    ticks: int = 5
+
+
+WIDE: Final = 10.4
+"""Inches of a figure for screens: wider than others, for three maps side by side."""
+
+ARRANGEMENTS: Final[dict[Width, Arrangement]] = {
+    "screen": Arrangement(
+        3.55, 2.5, {"data": (0.62, 0.56), "model": (3.36, 0.56), "residual": (6.84, 0.56)}, (0.13, 0.12)
+    ),
+    "double": Arrangement(
+        2.15, 1.44, {"data": (0.58, 0.44), "model": (2.22, 0.44), "residual": (4.58, 0.44)}, (0.08, 0.08)
+    ),
+    # The residual below the others, and names above the bars, where there is room for them.
+    "single": Arrangement(
+        3.7, 1.12, {"data": (0.5, 2.3), "model": (1.72, 2.3), "residual": (0.5, 0.45)}, (0.06, 0.08), 3
+    ),
+}
+
+
 @styled
 def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Figure:
     """Data and model on one colour scale, and the residual on a symmetric one.
@@ -139,54 +178,34 @@ def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Fig
     """
     one = dataset.isel(phi=angle)
     views = map_views(dataset, angle)
-    if width == "single":
-        return _narrow_figure(views)
-    figure = new_figure(*((10.4, 3.55) if width == "screen" else (INCHES[width], 2.55)), "compressed")
-    places = figure.subplot_mosaic([["data", "model", "residual"]], sharey=True)
+    wide = WIDE if width == "screen" else INCHES[width]
+    height, side, corners, bar, ticks = ARRANGEMENTS[width]
+    figure = new_figure(wide, height, None)
+
+    def place(x: float, y: float, across: float) -> Axes:
+        return figure.add_axes((x / wide, y / height, across / wide, side / height))
+
     images = {}
     for name, text in MAP_PANELS:
-        images[name] = map_panel(places[name], views[name])
-        panel_title(places[name], text)
-        places[name].label_outer()
-    for name, beside, pad, fraction in (
-        ("model", ["data", "model"], 0.015, 0.05),
-        ("residual", ["residual"], 0.03, 0.1),
-    ):
-        axes = [places[one] for one in beside]
-        around = {"ax": axes, "pad": pad, "fraction": fraction, "aspect": 24}
-        colour_bar(figure, images[name], [views[one] for one in beside], **around)
+        axes = place(*corners[name], side)
+        images[name] = map_panel(axes, views[name])
+        axes.xaxis.set_major_locator(MaxNLocator(ticks))
+        axes.yaxis.set_major_locator(MaxNLocator(ticks))
+        panel_title(axes, name.capitalize() if width == "single" else text)
+        if corners[name][0] > corners["data"][0]:
+            axes.set_ylabel("")
+            axes.tick_params(labelleft=False)
+    for name, beside in (("model", ["data", "model"]), ("residual", ["residual"])):
+        x, y = corners[name]
+        scale = place(x + side + bar[0], y, bar[1])
+        colour_bar(figure, images[name], [views[one] for one in beside], cax=scale)
+        if width == "single":
+            scale.set_title(scale.get_ylabel(), fontsize=8, loc="left")
+            scale.set_ylabel("")
     figure_title(figure, angle_title(float(one["phi"]), float(one["q"])), width)
     if width == "screen":
         block = int(dataset["t1"].attrs["frames_per_block"])
         figure.text(0.99, 0.985, _caption(one, block), ha="right", va="top", fontsize=8, color=MUTED)
-    return figure
-
-
-def _narrow_figure(views: dict[str, MapView]) -> Figure:
-    """Data and model side by side and the residual below, every axes at its place in inches."""
-    width, height, side, left = INCHES["single"], 3.7, 1.12, 0.5
-    figure = new_figure(width, height, None)
-
-    def place(x: float, y: float, wide: float) -> Axes:
-        return figure.add_axes((x / width, y / height, wide / width, side / height))
-
-    right, upper, lower = left + side + 0.1, height - side - 0.28, 0.45
-    for name, x, y in (("data", left, upper), ("model", right, upper), ("residual", left, lower)):
-        axes = place(x, y, side)
-        image = map_panel(axes, views[name])
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(3))
-        panel_title(axes, name.capitalize())
-        if name == "model":
-            axes.set_ylabel("")
-            axes.tick_params(labelleft=False)
-        if name != "data":
-            beside = [views["data"], views["model"]] if name == "model" else [views[name]]
-            bar = place(x + side + 0.06, y, 0.08)
-            colour_bar(figure, image, beside, cax=bar)
-            # Above the bar, where there is room for it.
-            bar.set_title(bar.get_ylabel(), fontsize=8, loc="left")
-            bar.set_ylabel("")
     return figure
 
 
