@@ -16,7 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
-from hetdask.compilation import explained
+from hetdask.compilation import compiled, explained
 from hetdask.config import DataSettings, Settings, load_settings
 from hetdask.data.ingest import ingest
 from hetdask.data.reduction import level_to_fit, reduce_store
@@ -133,7 +133,7 @@ def _runner(client: Client | Runner | None, store: Store, settings: Settings) ->
         threads_per_worker=compute.threads,
         memory_limit=compute.memory_limit,
         tasks=len(store.shards()),
-        prepare=KERNELS,
+        prepare=None if compiled() else KERNELS,
     ) as runner:
         yield runner
 

@@ -1,23 +1,34 @@
 """Kernels that Numba can't compile, or whose compiled code it can't load: told from other errors, with what helps.
 
-`python -m hetdask.compilation` compiles every kernel into Numba's cache, so that workers only load them.
+`python -m hetdask.compilation` compiles every kernel into Numba's cache, several at a time, so that workers only load
+them.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import platform
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
 from traceback import walk_tb
 from typing import Final
+
+import numpy as np
 
 from hetdask.errors import KernelError
 
 COMPILER: Final = f"{os.sep}numba{os.sep}core{os.sep}"
 """Folder of Numba's compiler and of its cache: no frame of a kernel that runs is from there."""
+
+MOST_COMPILERS: Final = 4
+"""Processes that compile at the same time: each takes some 250 MiB, and the largest kernel a fifth of all time."""
 
 CACHE: Final = f"{COMPILER}caching.py"
 
@@ -95,9 +106,49 @@ def warmup_numba_kernels() -> dict[str, float]:
     return warm_up()
 
 
+def compiled() -> bool:
+    """Whether Numba's cache holds every kernel: its file is newer than its source, and made on such a processor."""
+    from numba.core.dispatcher import Dispatcher
+
+    import hetdask_kernels
+    from hetdask_kernels.speckles import mean_decay
+
+    names = [found.name for found in pkgutil.iter_modules(hetdask_kernels.__path__)]
+    modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
+    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    for kernel in kernels:
+        code, folder = kernel.py_func.__code__, kernel.stats.cache_path
+        source = Path(code.co_filename)
+        name = f"{source.stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
+        files = [] if folder is None else Path(folder).glob(name)
+        if not any(file.stat().st_mtime >= source.stat().st_mtime for file in files):
+            return False
+    mean_decay(np.ones(1), np.ones(1), 1)
+    return not kernels or any(kernel.stats.cache_hits for kernel in kernels)
+
+
+@explained()
+def _compile(name: str) -> None:
+    """Compile one kernel, in a process that is there for it."""
+    from hetdask_kernels.warmup import _calls
+
+    _calls()[name]()
+
+
+def _compile_all() -> None:
+    from dask.system import CPU_COUNT
+
+    from hetdask_kernels.warmup import _calls
+
+    with ProcessPoolExecutor(min(CPU_COUNT, MOST_COMPILERS), get_context("spawn")) as pool:
+        list(pool.map(_compile, _calls()))
+
+
 def main() -> int:
     """Compile all kernels; 1 if that fails, with the reason on standard error."""
     try:
+        if not compiled():
+            _compile_all()
         warmup_numba_kernels()
     except KernelError as error:
         sys.stderr.write(f"{error}\n")

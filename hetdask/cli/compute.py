@@ -23,9 +23,16 @@ def site_of(compute: ComputeSettings) -> Site | None:
 
 
 def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractContextManager[Runner]:
-    """Runner that the settings ask for, for a ``with`` block; `prepare` compiles kernels before workers start."""
+    """Runner that the settings ask for, for a ``with`` block; `prepare` compiles kernels before workers start.
+
+    Kernels that are there already need no process to find that out, unless workers run on other machines.
+    """
     from hetdask.analysis import KERNELS
+    from hetdask.compilation import compiled
     from hetdask_cluster.local import open_runner
+
+    if prepare and compute.scheduler == "local":
+        prepare = not compiled()
 
     return open_runner(
         **_where(compute),

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
 
 from hetdask.data.noise import MAD_TO_SIGMA
 from hetdask.fitting.refine import Refinement
@@ -98,6 +97,8 @@ def _usual(sums: ResidualSums) -> Array:
 
 
 def _of_angle(sums: ResidualSums, m: int, usual: float, cell: int) -> Iterator[Deviation]:
+    from scipy.ndimage import find_objects, label
+
     if usual == 0.0:
         return
     points, total, square, beyond = sums.frames[m]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from hetdask.fitting.identifiability import natural_units
 from hetdask.fitting.problem import Problem
@@ -27,6 +26,8 @@ from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 
 if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
+
     from hetdask_cluster.runner import Runner
 
 Array = NDArray[np.float64]
@@ -94,6 +95,8 @@ class Profile:
 
 def signed_root(values: Array, deviance: Array) -> PchipInterpolator:
     """Root of the deviance between two or more values (n,), negative below the lowest: there it is nearly straight."""
+    from scipy.interpolate import PchipInterpolator
+
     side = np.sign(np.arange(values.size) - int(np.argmin(deviance)))
     return PchipInterpolator(values, np.sqrt(np.maximum(deviance, 0.0)) * side)
 

@@ -44,6 +44,15 @@ def test_the_overview_and_the_version_load_nothing_heavy() -> None:
     assert f"hetdask, version {hetdask.__version__}" in done.stdout
 
 
+def test_the_program_ends_without_looking_for_cycles() -> None:
+    code = (
+        "import atexit, gc, sys; from hetdask.cli.main import main; sys.argv = ['hetdask', '-V']; "
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000)); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_the_package_loads_nothing_heavy_and_finds_all_its_names() -> None:
     code = "import sys, hetdask; print(*sys.modules); [getattr(hetdask, n) for n in hetdask.__all__]; dir(hetdask)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

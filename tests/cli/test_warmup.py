@@ -1,8 +1,12 @@
-"""Workers load kernels and compile none: compiling takes memory that no plan counts, and all would do it at once."""
+"""What is ready before a fit needs it, and what a fit does not wait for.
+
+Workers load kernels and compile none: compiling takes memory that no plan counts, and all would do it at once.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +41,22 @@ def test_a_fit_compiles_nothing_that_was_not_compiled_before_workers_start(confi
     assert status == 0
     assert known > 20
     assert compiled == {}
+
+
+def test_whether_kernels_are_compiled_is_known_without_loading_them(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hetdask.compilation"], check=True, timeout=200)
+    look = [sys.executable, "-c", "from hetdask.compilation import compiled; print(compiled())"]
+    for folder, found in (({}, "True"), ({"NUMBA_CACHE_DIR": str(tmp_path)}, "False")):
+        done = subprocess.run(look, capture_output=True, text=True, check=True, env={**os.environ, **folder})
+        assert done.stdout.strip() == found
+
+
+def test_a_fit_without_figures_loads_nothing_for_drawing_learning_or_pages(config: Path) -> None:
+    code = (
+        "import sys; from hetdask.cli.main import run; "
+        "status = run(['fit', sys.argv[1], '-q', '--no-plots', '--scheduler', 'inline']); print(status, *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(config)], capture_output=True, text=True, check=True)
+    status, *modules = done.stdout.splitlines()[-1].split()
+    assert status == "0"
+    assert not {"matplotlib", "PIL", "sklearn", "bokeh", "scipy.stats", "scipy.interpolate"} & set(modules)
