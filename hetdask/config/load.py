@@ -98,12 +98,10 @@ def load_settings(
     """
     settings, notes, _ = read_settings(config, overrides)
     if notes:
-        told = "\n".join(grouped(notes))
-        warnings.warn(
-            f"{_name(config)}: {len(notes)} keys have no effect here, or another one:\n{told}",
-            ConfigWarning,
-            stacklevel=2,
-        )
+        what = f"{_name(config)}: {len(notes)} keys have no effect here, or another one"
+        if isinstance(config, str | Path):
+            what += " (`hetdask config migrate` writes a file without them)"
+        warnings.warn("\n".join([f"{what}:", *grouped(notes)]), ConfigWarning, stacklevel=2)
     return settings
 
 
