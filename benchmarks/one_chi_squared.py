@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -50,12 +51,15 @@ GOAL_CLUSTER: Final = 30.0
 
 
 class Peer:
-    """The other package in its own process; use as a context manager."""
+    """The other package in its own process, with `variables` added to its environment; use as a context manager."""
 
-    def __init__(self, python: Path, data: Path, start: Sequence[float]) -> None:
+    def __init__(
+        self, python: Path, data: Path, start: Sequence[float], variables: Mapping[str, str] | None = None
+    ) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
             [str(python), str(PEER), str(data)],
+            env=os.environ | (variables or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final, override
 
 from benchmark_tables import all_records
 from docutils import nodes
 from schema_tables import section_tables, table
+from side_by_side import rows
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -69,12 +71,18 @@ def benchmarks() -> str:
     return all_records(RECORDS)
 
 
+def side_by_side() -> str:
+    """What the guide of heterodyne-analysis promises, there and here."""
+    return rows(json.loads((RECORDS / "heterodyne_analysis.json").read_text(encoding="utf-8")))
+
+
 TEXTS: Final = {
     "settings": settings,
     "parameters": parameters,
     "site": site,
     "result": result,
     "benchmarks": benchmarks,
+    "side-by-side": side_by_side,
 }
 
 
