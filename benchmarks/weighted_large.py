@@ -2,9 +2,9 @@
 
     python benchmarks/weighted_large.py --folder SCRATCH
 
-The maps are averages over simulated speckles, as in `weighted.py`, over as long a time, in more frames. Both fits run by
-the command line on two workers within the same budget, all their processes watched, from start values that are a few
-per cent off.
+The maps are averages over simulated speckles, as in `weighted.py`, over as long a time, in more frames. Both fits run
+by the command line on two workers within the same budget, all their processes watched, from start values that are a
+few per cent off.
 """
 
 from __future__ import annotations
