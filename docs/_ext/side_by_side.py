@@ -55,7 +55,8 @@ def _large(figures: Mapping[str, Any]) -> list[str]:
     def fit(name: str) -> str:
         one = figures["8 million pixels"][name]
         ratios = ", ".join(f"{value:.3g}" for key, value in one.items() if key.endswith("/ truth"))
-        told = f"{one['ended'].replace('_', ' ')} after {one['CPU seconds']:.3g} s of CPU time, {one['peak MiB']:,} MiB"
+        cost = f"{one['CPU seconds']:.3g} s of CPU time and {one['evaluations']:,} χ², {one['peak MiB']:,} MiB"
+        told = f"{one['ended'].replace('_', ' ')} after {cost}"
         return (
             f"{told}; rates over the true ones {ratios}" if one["evaluations"] > 1 else f"{told}, at its start values"
         )
