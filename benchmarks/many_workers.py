@@ -47,8 +47,8 @@ from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 from hetdask.passes.plan import RESIDENT_UNIT, FitPlan, held_bytes, units
 from hetdask.passes.run import PassRequest
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.memory import plan_cluster
-from hetdask_cluster.runner import DaskRunner
 from hetdask_cluster.settings import SETTINGS
 
 PARAMETERS: Final = 13

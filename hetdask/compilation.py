@@ -130,18 +130,18 @@ def compiled() -> bool:
 @explained()
 def _compile(name: str) -> None:
     """Compile one kernel, in a process that is there for it."""
-    from hetdask_kernels.warmup import _calls
+    from hetdask_kernels.warmup import kernel_calls
 
-    _calls()[name]()
+    kernel_calls()[name]()
 
 
 def _compile_all() -> None:
     from dask.system import CPU_COUNT
 
-    from hetdask_kernels.warmup import _calls
+    from hetdask_kernels.warmup import kernel_calls
 
     with ProcessPoolExecutor(min(CPU_COUNT, MOST_COMPILERS), get_context("spawn")) as pool:
-        list(pool.map(_compile, _calls()))
+        list(pool.map(_compile, kernel_calls()))
 
 
 def main() -> int:

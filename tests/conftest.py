@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.runner import InlineRunner
 
 # Machines are slow at times, which says nothing about the code; and a failure on CI can be had again.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)

@@ -19,8 +19,9 @@ from hetdask.analysis import Silent
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.model import simulate_gaussian
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.runner import InlineRunner
 
 TRUTH = {
     "D0_ref": 300.0,

@@ -9,6 +9,7 @@ import pytest
 
 import hetdask
 from hetdask.data.writers import write_store
+from hetdask.fitting.uncertainty import PILOT, simulated_covariance
 from hetdask.model import simulate_gaussian, simulate_speckle
 from hetdask.results import Result
 from hetdask.results.report import render_report
@@ -55,6 +56,17 @@ def test_speckle_errors_are_several_times_those_of_independent_pixels(ordinary: 
     text = as_text(summary(ordinary), 1000)
     assert "± iid" in text
     assert "as predicted" in text
+
+
+def test_an_angle_without_a_covariance_asks_for_no_more_speckles() -> None:
+    asked = []
+
+    def covariances(_: tuple[int, ...], count: np.ndarray) -> np.ndarray:
+        asked.append(count.tolist())
+        return np.array([1.0, np.nan])[:, None, None]
+
+    assert np.isnan(simulated_covariance(covariances, 2, np.eye(1), 0)).all()
+    assert asked == [[PILOT, PILOT], [0, 0]]
 
 
 def test_without_speckle_noise_the_errors_are_those_of_independent_pixels(tmp_path: Path) -> None:

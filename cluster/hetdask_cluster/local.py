@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import dask
 
 from hetdask.errors import ClusterError
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.memory import MemoryPlan, plan_cluster, plan_memory
-from hetdask_cluster.runner import DaskRunner, InlineRunner, Runner
+from hetdask_cluster.runner import InlineRunner, Runner
 from hetdask_cluster.settings import SETTINGS, START_SECONDS
 from hetdask_cluster.threads import library_threads, preserved_environment, worker_environment
 

@@ -192,7 +192,7 @@ def expected_covariance(
         return inverse @ (strength[:, None, None] * scores) @ inverse
 
     covariance = inverse @ np.einsum("m,mkl->kl", (weight * noise.sigma_white) ** 2, result.gauss_newton) @ inverse
-    return np.asarray(covariance + _speckle_covariance(covariances, series.n_phi, covariance, seed))
+    return np.asarray(covariance + simulated_covariance(covariances, series.n_phi, covariance, seed))
 
 
 def iid_uncertainty(fit: Refinement) -> Uncertainty:
@@ -217,18 +217,20 @@ def inverse_without_null(gauss_newton: Array, unit: Array) -> Array:
     return np.asarray(kept @ inverse @ kept.T * np.outer(unit, unit))
 
 
-def _speckle_covariance(
+def simulated_covariance(
     covariances: Callable[[tuple[int, ...], NDArray[np.int64]], Array], n_phi: int, white: Array, seed: int
 ) -> Array:
     """Sum over the angles of `covariances(seed, speckles)` (n_phi, p, p), each with as many speckles as it needs.
 
     A few show how much of the variance of each parameter comes from which angle, beside that of `white` noise (p, p).
+    More are not asked for where an angle has no finite covariance.
     """
     few = np.full(n_phi, PILOT)
     pilot = covariances((seed, 0), few)
     total = np.diagonal(white) + np.diagonal(pilot.sum(axis=0))
     share = np.max(np.diagonal(pilot, axis1=1, axis2=2) / np.where(total > 0.0, total, 1.0), axis=1)
-    more = np.maximum(np.ceil(SPREAD * share * share.sum() / (2.0 * PRECISION) ** 2).astype(np.int64) - PILOT, 0)
+    needed = SPREAD * share * share.sum() / (2.0 * PRECISION) ** 2
+    more = np.where(np.isfinite(needed), np.maximum(np.ceil(needed) - PILOT, 0.0), 0.0).astype(np.int64)
     rest = covariances((seed, 1), more)
     known = (few / (few + more))[:, None, None]
     return np.asarray(np.sum(known * pilot + (1.0 - known) * rest, axis=0))

@@ -22,7 +22,7 @@ from hetdask_kernels.speckles import block_covariance, block_variance, mean_deca
 _FRAMES = 16
 
 
-def _calls() -> dict[str, Callable[[], object]]:
+def kernel_calls() -> dict[str, Callable[[], object]]:
     """One call of every kernel on tiny arrays, by name."""
     tile, mask = np.zeros((1, _FRAMES, _FRAMES), dtype=np.float32), np.zeros((_FRAMES, _FRAMES), dtype=np.bool_)
     blocks, no = np.zeros((1, 2), dtype=np.int64), np.zeros(1, dtype=np.bool_)
@@ -114,7 +114,7 @@ def warmup_numba_kernels() -> dict[str, float]:
     True
     """
     seconds = {}
-    for name, call in _calls().items():
+    for name, call in kernel_calls().items():
         start = time.perf_counter()
         call()
         seconds[name] = time.perf_counter() - start

@@ -11,9 +11,10 @@ import pytest
 from distributed import LocalCluster
 
 from hetdask.errors import ClusterError, ConfigError
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import choose_workers, open_runner
 from hetdask_cluster.preload import dask_setup, is_no_heartbeat
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.runner import InlineRunner
 
 
 def test_there_are_as_many_workers_as_cores_or_tasks() -> None:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.memory import MIB
 from hetdask_cluster.pages import MOST_BYTES, SIZES, file_bytes
-from hetdask_cluster.runner import DaskRunner
 
 pytestmark = pytest.mark.skipif(not SIZES.exists(), reason="needs /proc")
 

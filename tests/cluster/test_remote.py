@@ -11,8 +11,8 @@ import pytest
 from distributed import LocalCluster
 
 from hetdask.errors import ClusterError, ConfigError
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
-from hetdask_cluster.runner import DaskRunner
 from hetdask_cluster.site import TlsFiles
 
 

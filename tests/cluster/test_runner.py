@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from hetdask.errors import ClusterError, ConfigError, DataError
+from hetdask_cluster.dask_runner import SHARED_BYTES, DaskRunner
 from hetdask_cluster.local import available_cores, open_runner, plan_run
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE
-from hetdask_cluster.runner import SHARED_BYTES, DaskRunner, InlineRunner, Runner
+from hetdask_cluster.runner import InlineRunner, Runner
 from hetdask_cluster.threads import (
     ALLOCATOR,
     SET_BY_NANNIES,

@@ -22,7 +22,8 @@ from hetdask.data.readers import open_source
 from hetdask.data.store import Store
 from hetdask.data.writers import write_aps_old, write_aps_u, write_npz
 from hetdask.errors import ConfigError, DataError
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.dask_runner import DaskRunner
+from hetdask_cluster.runner import InlineRunner
 
 type MakeMaps = Callable[..., NDArray[np.float32]]
 

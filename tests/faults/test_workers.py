@@ -18,10 +18,10 @@ import hetdask
 from hetdask.data.store import Store
 from hetdask.errors import ClusterError, DataError
 from hetdask.results import Result
-from hetdask_cluster import runner
+from hetdask_cluster import dask_runner
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE, peak_memory
-from hetdask_cluster.runner import DaskRunner
 from hetdask_cluster.settings import SETTINGS
 
 from .conftest import CONFIG, SHARDS, At, assert_same, wait_until
@@ -142,8 +142,8 @@ def test_workers_that_are_all_out_of_memory_end_the_run_with_advice(
 ) -> None:
     wait_until(lambda: both_are_there(workers), 90, "the workers did not come back")
     assert workers.plan is not None
-    monkeypatch.setattr(runner, "CHECK_SECONDS", 0.5)
-    monkeypatch.setattr(runner, "PAUSED_SECONDS", 1.0)
+    monkeypatch.setattr(dask_runner, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(dask_runner, "PAUSED_SECONDS", 1.0)
     limit = workers.plan.per_worker
     taken = workers.client.run(fill_up, limit)
     assert all(PAUSE * limit < peak < TERMINATE * limit for peak in taken.values()), [x / MIB for x in taken.values()]

@@ -28,8 +28,9 @@ from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 from hetdask.passes.tiles import Series
 from hetdask.results.summary import as_text, summary
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.memory import MemoryPlan, plan_memory
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.runner import InlineRunner
 from hetdask_kernels.speckles import block_covariance
 
 FLOW = {

@@ -21,7 +21,8 @@ from hetdask.model import NAMES, simulate_speckle
 from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.summary import as_text, summary
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.dask_runner import DaskRunner
+from hetdask_cluster.runner import InlineRunner
 
 FLOW = {
     "D0_ref": 400.0, "alpha_ref": -0.2, "D0_sample": 1500.0, "alpha_sample": -0.1, "v0": 40.0, "beta": 0.15,

@@ -16,7 +16,8 @@ from hetdask.model import NAMES, PARAMETERS, as_vector, simulate_gaussian
 from hetdask.passes import project
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.tiles import Series
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.dask_runner import DaskRunner
+from hetdask_cluster.runner import InlineRunner
 
 TIME = np.arange(100) * 0.5
 Q = 0.0054

@@ -16,7 +16,7 @@ from hetdask.fitting.problem import Problem
 from hetdask.learn.history import record_of
 from hetdask.learn.model import StartModel, train
 from hetdask.learn.simulated import usual_conditions
-from hetdask_cluster.runner import DaskRunner
+from hetdask_cluster.dask_runner import DaskRunner
 
 PHI = np.array([-10.0, 40.0, 100.0])
 

@@ -23,7 +23,8 @@ from hetdask.passes.run import series_of
 from hetdask.results.dashboard.files import RunFiles
 from hetdask.results.dashboard.page import RunPage
 from hetdask.results.live import residual_images
-from hetdask_cluster.runner import DaskRunner, InlineRunner
+from hetdask_cluster.dask_runner import DaskRunner
+from hetdask_cluster.runner import InlineRunner
 
 TRUTH = {"D0_ref": 300.0, "D0_sample": 2000.0, "v0": 120.0, "f0": 0.45, "phi0": 12.0}
 PHI, Q, TIME = [0.0, 60.0], 0.0054, 0.5 * np.arange(48)

@@ -25,8 +25,8 @@ import yaml
 from hetdask.config import load_site
 from hetdask.data.writers import write_aps_u
 from hetdask.model import simulate_gaussian
+from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.queues import queue_client, submit
-from hetdask_cluster.runner import DaskRunner
 from hetdask_cluster.site import Adaptive, Site
 
 START = Path(__file__).parent / "start.sh"
