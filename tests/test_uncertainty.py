@@ -9,7 +9,7 @@ import pytest
 
 import hetdask
 from hetdask.data.writers import write_store
-from hetdask.fitting.uncertainty import PILOT, simulated_covariance
+from hetdask.fitting.uncertainty import simulated_covariance
 from hetdask.model import simulate_gaussian, simulate_speckle
 from hetdask.results import Result
 from hetdask.results.report import render_report
@@ -58,15 +58,20 @@ def test_speckle_errors_are_several_times_those_of_independent_pixels(ordinary: 
     assert "as predicted" in text
 
 
-def test_an_angle_without_a_covariance_asks_for_no_more_speckles() -> None:
+@pytest.mark.parametrize(("first", "second", "white"), [(1.0, np.nan, 1.0), (1.0, 1.0, -2.0), (1e30, -1e30, 1e-9)])
+def test_covariances_without_sense_ask_for_a_bounded_number_of_speckles(
+    first: float, second: float, white: float
+) -> None:
     asked = []
 
     def covariances(_: tuple[int, ...], count: np.ndarray) -> np.ndarray:
-        asked.append(count.tolist())
-        return np.array([1.0, np.nan])[:, None, None]
+        asked.append(count)
+        return np.array([first, second])[:, None, None]
 
-    assert np.isnan(simulated_covariance(covariances, 2, np.eye(1), 0)).all()
-    assert asked == [[PILOT, PILOT], [0, 0]]
+    simulated_covariance(covariances, 2, white * np.eye(1), 0)
+    most = simulated_covariance(lambda *_: np.ones((2, 1, 1)), 2, np.zeros((1, 1)), 0)
+    assert most == pytest.approx(2.0)
+    assert all(count.min() >= 0 and count.max() < 10_000 for count in asked)
 
 
 def test_without_speckle_noise_the_errors_are_those_of_independent_pixels(tmp_path: Path) -> None:

@@ -223,14 +223,15 @@ def simulated_covariance(
     """Sum over the angles of `covariances(seed, speckles)` (n_phi, p, p), each with as many speckles as it needs.
 
     A few show how much of the variance of each parameter comes from which angle, beside that of `white` noise (p, p).
-    More are not asked for where an angle has no finite covariance.
     """
     few = np.full(n_phi, PILOT)
     pilot = covariances((seed, 0), few)
     total = np.diagonal(white) + np.diagonal(pilot.sum(axis=0))
-    share = np.max(np.diagonal(pilot, axis1=1, axis2=2) / np.where(total > 0.0, total, 1.0), axis=1)
-    needed = SPREAD * share * share.sum() / (2.0 * PRECISION) ** 2
-    more = np.where(np.isfinite(needed), np.maximum(np.ceil(needed) - PILOT, 0.0), 0.0).astype(np.int64)
+    # Where something is not determined, rounding errors may leave any number: a share is one all the same.
+    ratio = np.diagonal(pilot, axis1=1, axis2=2) / np.where(total > 0.0, total, np.inf)
+    share = np.max(np.clip(np.nan_to_num(ratio), 0.0, 1.0), axis=1)
+    needed = np.ceil(SPREAD * share * share.sum() / (2.0 * PRECISION) ** 2).astype(np.int64)
+    more = np.maximum(needed - PILOT, 0)
     rest = covariances((seed, 1), more)
     known = (few / (few + more))[:, None, None]
     return np.asarray(np.sum(known * pilot + (1.0 - known) * rest, axis=0))
