@@ -82,7 +82,7 @@ TEXTS: Final = {
     "site": site,
     "result": result,
     "benchmarks": benchmarks,
-    "side-by-side": side_by_side,
+    "comparison": side_by_side,
 }
 
 
