@@ -21,7 +21,6 @@ from common import Ratio, console, parse_arguments, show, show_ratios, significa
 from error_coverage import DT, FRAMES, PHI, SETTINGS, Q
 from rich.progress import Progress
 
-from hetdask.analysis import problem_of
 from hetdask.config import load_settings
 from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
@@ -30,6 +29,7 @@ from hetdask.fitting.cold_start import near_fit, reduced_passes
 from hetdask.fitting.goodness import goodness_of
 from hetdask.fitting.quality import QualityLevels, judge
 from hetdask.model import ThirdComponent
+from hetdask.options import problem_of
 from hetdask.passes.run import Passes
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.runner import InlineRunner

@@ -22,7 +22,7 @@ from maps import PARAMETERS, write_tiled_store
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hetdask.analysis import KERNELS
+from hetdask.compilation import KERNELS
 from hetdask.data.store import Store
 from hetdask.data.tiling import choose_shard_bytes
 from hetdask.model import NAMES

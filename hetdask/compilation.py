@@ -24,6 +24,9 @@ import numpy as np
 
 from hetdask.errors import KernelError
 
+KERNELS: Final = "hetdask.compilation"
+"""This module, to be run once before workers start: it compiles what they would all compile at the same time."""
+
 COMPILER: Final = f"{os.sep}numba{os.sep}core{os.sep}"
 """Folder of Numba's compiler and of its cache: no frame of a kernel that runs is from there."""
 

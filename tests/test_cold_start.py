@@ -15,10 +15,10 @@ import pytest
 from distributed import Client
 
 import hetdask
-from hetdask.analysis import Silent
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.model import simulate_gaussian
+from hetdask.results.live import Silent
 from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.runner import InlineRunner

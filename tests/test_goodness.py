@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import hetdask
-from hetdask.analysis import problem_of
 from hetdask.config import load_settings
 from hetdask.data.reduction import blocks_of
 from hetdask.data.writers import write_store
@@ -18,6 +17,7 @@ from hetdask.fitting.goodness import Check, Goodness, _neighbours, _smooth, _smo
 from hetdask.fitting.noise_evidence import AngleBlocks, _after_fit
 from hetdask.fitting.quality import QualityLevels, judge
 from hetdask.model import ThirdComponent, simulate_gaussian, simulate_speckle
+from hetdask.options import problem_of
 from hetdask.passes import Passes
 from hetdask.results import Result
 from hetdask.results.report import render_report

@@ -27,8 +27,7 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
 
     Kernels that are there already need no process to find that out, unless workers run on other machines.
     """
-    from hetdask.analysis import KERNELS
-    from hetdask.compilation import compiled
+    from hetdask.compilation import KERNELS, compiled
     from hetdask_cluster.local import open_runner
 
     if prepare and compute.scheduler == "local":
@@ -68,10 +67,10 @@ def plan_settings(settings: Settings) -> FitPlan:
 
 def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     """The same within a memory plan that is known already."""
-    from hetdask.analysis import refit_task, selection_options, store_of
     from hetdask.data.ingest import open_selection, task_bytes
     from hetdask.data.store import Store
     from hetdask.data.tiling import Tiling, choose_shard_bytes
+    from hetdask.options import refit_task, selection_options, store_of
     from hetdask.passes.plan import FitPlan
 
     data, limit = settings.data, settings.compute.resident_limit
@@ -136,7 +135,7 @@ def show_plan(settings: Settings) -> None:
         click.echo(f"{name:<{width}}  {value}")
     site = site_of(compute)
     if site is not None:
-        from hetdask.analysis import KERNELS
+        from hetdask.compilation import KERNELS
         from hetdask_cluster.queues import worker_script
 
         click.echo(f"\nscript of each of {site.jobs_for(compute.workers)} jobs:\n")

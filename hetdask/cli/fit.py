@@ -177,10 +177,10 @@ def open_store(
     overwrite: bool,
 ) -> Store:
     """Store to fit: the one that is there, if it was made from what the settings ask for, or a new one."""
-    from hetdask.analysis import DATA_FOLDER, open_data
     from hetdask.cli.reuse import differences
     from hetdask.data.store import Store
     from hetdask.errors import DataError
+    from hetdask.options import DATA_FOLDER, open_data
 
     data = settings.data
     own = data.store is None

@@ -99,8 +99,8 @@ def train_command(
     if config is None:
         conditions = usual_conditions()
     else:
-        from hetdask.analysis import DATA_FOLDER, problem_of
         from hetdask.data.store import Store
+        from hetdask.options import DATA_FOLDER, problem_of
         from hetdask.passes.run import series_of
 
         store = Store.open(settings.data.store or settings.output.folder / DATA_FOLDER)

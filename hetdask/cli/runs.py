@@ -45,9 +45,9 @@ def in_folder_of_its_own(settings: Settings, *, resume: bool, quiet: bool) -> Se
 
 
 def _shared_store(settings: Settings) -> Path | None:
-    from hetdask.analysis import DATA_FOLDER
     from hetdask.cli.reuse import differences
     from hetdask.data.store import Store
+    from hetdask.options import DATA_FOLDER
 
     path = settings.output.folder / DATA_FOLDER
     if settings.data.source is None or not path.exists() or differences(Store.open(path), settings.data):

@@ -28,8 +28,8 @@ def command(context: click.Context, /, config: str, **options: Any) -> int:
     The options are those of `hetdask fit`. The job stops a little before its walltime with a checkpoint, and the same
     command with --resume goes on. --dry-run prints the script instead of sending it.
     """
-    from hetdask.analysis import KERNELS
     from hetdask.cli.compute import plan_data
+    from hetdask.compilation import KERNELS
     from hetdask.config import load_settings, load_site
     from hetdask.config.load import parse_assignment
     from hetdask_cluster.memory import format_bytes

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.analysis import problem_of
 from hetdask.compilation import warmup_numba_kernels
 from hetdask.config import DEMO, Settings, load_settings
 from hetdask.data.store import Store
@@ -27,6 +26,7 @@ from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.fitting import Problem, TrustRegion, fit_store
 from hetdask.model import simulate_gaussian
+from hetdask.options import problem_of
 from hetdask.passes.normal import project
 from hetdask.passes.plan import FitPlan
 from hetdask.passes.run import Passes, load_shard

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hetdask.analysis import open_data, problem_of
 from hetdask.config import Settings
 from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.model.correlation import Parameters, correlation
+from hetdask.options import open_data, problem_of
 from hetdask.original.configuration import Config, Configuration
 from hetdask.original.experiment import Folder, check_axis, maps_of
 from hetdask.passes.chi_squared import chi_squared

@@ -65,6 +65,22 @@ class Progress(Protocol):
         """Bytes that the largest worker takes now, and its limit."""
 
 
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Say nothing."""
+
+    def evaluation(self, entry: HistoryEntry) -> None:
+        """Say nothing."""
+
+    def memory(self, used: int, limit: int | None) -> None:
+        """Say nothing."""
+
+
 class LiveRun:
     """Keeps the files of a running fit up to date, and passes everything on.
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from hetdask.analysis import methods_of
 from hetdask.config import Settings, load_settings
 from hetdask.config.load import parse_assignment
 from hetdask.config.template import template, write_new
 from hetdask.errors import ConfigError
 from hetdask.fitting import Ellipsoidal, Huber, NelderMead, Scenario, StudentT, TrustRegion, Wasserstein
 from hetdask.model.parameters import NAMES, SPECS
+from hetdask.options import methods_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

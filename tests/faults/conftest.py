@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import hetdask
-from hetdask.analysis import Silent
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
 from hetdask.fitting import HistoryEntry
 from hetdask.model import simulate_gaussian
 from hetdask.results import Result
+from hetdask.results.live import Silent
 from hetdask_cluster.runner import InlineRunner
 
 TRUTH = {"D0_ref": 300.0, "D0_sample": 2000.0, "v0": 120.0, "f0": 0.45, "phi0": 12.0}

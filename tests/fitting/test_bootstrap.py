@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import hetdask
-from hetdask.analysis import problem_of
 from hetdask.config import load_settings
 from hetdask.data.reduction import blocks_of, reduce_maps
 from hetdask.data.store import Store
@@ -23,6 +22,7 @@ from hetdask.fitting.refits import Refits, prepare_refits, refit_bytes, refit_le
 from hetdask.fitting.speckle_covariance import Fields
 from hetdask.model import as_vector, correlation, dynamics, simulate_speckle
 from hetdask.model.correlation import flow_wavevector
+from hetdask.options import problem_of
 from hetdask.passes.plan import FitPlan
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes

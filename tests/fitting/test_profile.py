@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import hetdask
-from hetdask.analysis import problem_of
 from hetdask.config import load_settings
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
@@ -18,6 +17,7 @@ from hetdask.fitting.profile import LEVELS, Profile, profile
 from hetdask.fitting.refits import prepare_refits
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model import NAMES, simulate_speckle
+from hetdask.options import problem_of
 from hetdask.passes.run import Passes
 from hetdask.results import Result
 from hetdask.results.summary import as_text, summary

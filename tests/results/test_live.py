@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import hetdask
-from hetdask.analysis import Silent
 from hetdask.data.reduction import reduce_store
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
@@ -22,7 +21,7 @@ from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import series_of
 from hetdask.results.dashboard.files import RunFiles
 from hetdask.results.dashboard.page import RunPage
-from hetdask.results.live import residual_images
+from hetdask.results.live import Silent, residual_images
 from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.runner import InlineRunner
 
