@@ -41,6 +41,9 @@ STARTS: Final = 16
 GIVEN_STARTS: Final = 12
 """Starts that share out given start values."""
 
+GIVEN_ROUND: Final = 6
+"""So many of them run before it is looked whether they suffice."""
+
 MAX_ROUNDS: Final = 8
 
 FRESH: Final = 2
@@ -113,16 +116,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GivenRound:
+class GivenStarts:
     """What became of given start values.
 
     Attributes
     ----------
     polished : int
-        How many were polished: the best of each start's share.
+        How many were polished: the best of the share of each start that ran.
     evaluations : int
     sufficed : bool
-        Whether no further round was needed.
+        Whether no other starts were needed.
     winner : int or None
         Which of the given start values led to the best optimum; None if a later round found a better one.
     """
@@ -150,7 +153,7 @@ class SearchResult:
     evaluations : int
         Of the model on reduced data.
     seconds : float
-    given : GivenRound or None
+    given : GivenStarts or None
         What became of the start values that were given.
     """
 
@@ -160,7 +163,7 @@ class SearchResult:
     level: int
     evaluations: int
     seconds: float
-    given: GivenRound | None = None
+    given: GivenStarts | None = None
 
     @property
     def best(self) -> Optimum:
@@ -248,10 +251,10 @@ def search(
     judge : callable, optional
         Says of the coordinates (n,) of an optimum whether to believe it. Without it no search ends early.
     given : (k, 14) float64, optional
-        Parameter vectors that starts of the first round look at, instead of random points.
+        Parameter vectors that the first starts look at, instead of random points.
     max_rounds : int
     on_round : callable, optional
-        Called after each round with its number, `max_rounds` and the least χ² so far.
+        Called after each round with its number, that of the last one at most, and the least χ² so far.
 
     Returns
     -------
@@ -270,10 +273,13 @@ def search(
     coarse = _coarse(passes)
     pool = _Pool(coarse, coordinates)
     evaluations = starts = 0
-    first: list[_Found] = []
-    for number in range(max_rounds):
-        if number == 0 and given is not None:
-            first = found = runner.map(_attempt, _given_round(seed, given, coordinates), coarse, coordinates)
+    of_given: list[_Found] = []
+    given_rounds = [] if given is None else _given_rounds(seed, given, coordinates)
+    most = max_rounds + max(0, len(given_rounds) - 1)
+    for number in range(most):
+        if number < len(given_rounds):
+            found = runner.map(_attempt, given_rounds[number], coarse, coordinates)
+            of_given += found
         else:
             found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
         starts += len(found)
@@ -281,7 +287,7 @@ def search(
         evaluations += sum(x.evaluations for x in found)
         done = judge is not None and pool.agreed and _believed(pool, judge) and pool.agreed
         if on_round is not None:
-            on_round(number + 1, max_rounds, pool.optima[0].chi_squared)
+            on_round(number + 1, most, pool.optima[0].chi_squared)
         if done:
             break
     finished = runner.map(_finish, [x.position for x in pool.optima], passes, coordinates)
@@ -295,7 +301,7 @@ def search(
         level=passes.reduced.level,
         evaluations=evaluations + sum(x.evaluations for x in finished),
         seconds=time.perf_counter() - began,
-        given=_became(first, starts, final.optima[0], pool) if first else None,
+        given=None if given is None else _became(len(given), of_given, starts, final.optima[0], pool),
     )
 
 
@@ -315,22 +321,23 @@ def descend(passes: ReducedPasses, problem: Problem) -> tuple[Coordinates, Array
     return coordinates, _finish(start, passes, coordinates).position
 
 
-def _given_round(seed: int, given: Array, coordinates: Coordinates) -> list[_Start]:
-    """A first round whose starts share out the given parameter vectors (k, 14)."""
+def _given_rounds(seed: int, given: Array, coordinates: Coordinates) -> list[list[_Start]]:
+    """Rounds whose starts share out the given parameter vectors (k, 14)."""
     points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)
     count = min(GIVEN_STARTS, len(points))
-    return [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
+    starts = [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
+    return [starts[first : first + GIVEN_ROUND] for first in range(0, count, GIVEN_ROUND)]
 
 
-def _became(first: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenRound:
-    """What the round of given start values came to, after `starts` starts in all."""
-    place = int(np.argmin([x.chi_squared for x in first]))
-    winner = place + len(first) * first[place].point
-    return GivenRound(
-        polished=len(first),
-        evaluations=sum(x.evaluations for x in first),
-        sufficed=starts == len(first),
-        winner=winner if pool.optimum(first[place]).same(best) else None,
+def _became(count: int, found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenStarts:
+    """What came of `count` given start values, of which some were polished to `found`, after `starts` starts in all."""
+    place = int(np.argmin([x.chi_squared for x in found]))
+    winner = place + min(GIVEN_STARTS, count) * found[place].point
+    return GivenStarts(
+        polished=len(found),
+        evaluations=sum(x.evaluations for x in found),
+        sufficed=starts == len(found),
+        winner=winner if pool.optimum(found[place]).same(best) else None,
     )
 
 

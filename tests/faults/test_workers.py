@@ -22,6 +22,7 @@ from hetdask_cluster import dask_runner
 from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE, peak_memory
+from hetdask_cluster.pages import release_file_pages
 from hetdask_cluster.settings import SETTINGS
 
 from .conftest import CONFIG, SHARDS, At, assert_same, wait_until
@@ -46,6 +47,7 @@ def worker_processes() -> set[int]:
 
 def fill_up(limit: int) -> int:
     """Take memory on a worker until it takes no more tasks, but is not ended."""
+    release_file_pages()  # as the worker would do soon
     size = psutil.Process().memory_info().rss
     HELD.append(bytearray(b"x") * (int(0.5 * (PAUSE + TERMINATE) * limit) - size))
     return peak_memory()
