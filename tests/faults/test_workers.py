@@ -22,7 +22,7 @@ from hetdask_cluster import dask_runner
 from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import MIB, PAUSE, TERMINATE, peak_memory
-from hetdask_cluster.pages import release_file_pages
+from hetdask_cluster.pages import file_bytes, release_file_pages
 from hetdask_cluster.settings import SETTINGS
 
 from .conftest import CONFIG, SHARDS, At, assert_same, wait_until
@@ -47,9 +47,10 @@ def worker_processes() -> set[int]:
 
 def fill_up(limit: int) -> int:
     """Take memory on a worker until it takes no more tasks, but is not ended."""
-    release_file_pages()  # as the worker would do soon
-    size = psutil.Process().memory_info().rss
-    HELD.append(bytearray(b"x") * (int(0.5 * (PAUSE + TERMINATE) * limit) - size))
+    # Pages of program files are given back and come again as they like, up to the limit beyond which workers are ended.
+    release_file_pages()
+    own = psutil.Process().memory_info().rss - file_bytes()
+    HELD.append(bytearray(b"x") * (int(1.005 * PAUSE * limit) - own))
     return peak_memory()
 
 
