@@ -77,9 +77,8 @@ def sum_squares(store: Store, vector: NDArray[np.float64]) -> float:
 
 def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, Any]:
     """Fit one experiment and say what came out."""
-    dt = float(experiment.time[1] - experiment.time[0])
     path = folder / f"{experiment.index}.zarr"
-    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=dt)
+    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=experiment.dt)
     began = time.perf_counter()
     result = hetdask.fit(store, {"fit": {"start": "search", "seed": 1}}, client=runner)
     seconds = time.perf_counter() - began

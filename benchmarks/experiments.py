@@ -69,6 +69,11 @@ class Experiment:
     modes: int
     strata: dict[str, float]
 
+    @property
+    def dt(self) -> float:
+        """Time between frames, s."""
+        return float(self.time[1] - self.time[0])
+
     def maps(self) -> NDArray[np.float32]:
         """Simulated maps (n_phi, N, N); the same at every call."""
         rng = _generator(self.index, 1)

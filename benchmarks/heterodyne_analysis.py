@@ -147,7 +147,7 @@ class Original:
         return {**json.loads(outcome.read_text()), "peak_mib": round(run.peak_bytes / 2**20)}
 
 
-def write_maps(path: Path, c2: Array, phi: Array, q: float, dt: float) -> Path:
+def write_maps(path: Path, c2: Array | NDArray[np.float32], phi: Array, q: float, dt: float) -> Path:
     """The file of maps that the other package's scripts read."""
     np.savez(path, c2=c2, phi=phi, q=q, dt=dt)
     return path
@@ -234,14 +234,14 @@ def starts(original: Original, experiments: int, seconds: float) -> tuple[dict[s
     with tempfile.TemporaryDirectory() as cache:
         os.environ["HETDASK_CACHE"] = cache
         train(InlineRunner())
-        fits_here(
-            draw(0, STARTED), original.folder / "first.zarr"
-        )  # what is compiled or cached at first use is not timed
+        # What is compiled or cached at first use is not timed.
+        first = draw(0, STARTED)
+        fits_here(first, first.maps(), original.folder / "first.zarr")
         for index in range(0, 2 * experiments, 2):  # odd ones have speckle noise, which moves the optimum off the truth
             experiment = draw(index, STARTED)
-            case = fits_here(experiment, original.folder / f"{index}.zarr")
-            dt = float(experiment.time[1] - experiment.time[0])
-            maps = write_maps(original.folder / "start.npz", experiment.maps(), experiment.phi, experiment.q, dt)
+            c2 = experiment.maps()
+            case = fits_here(experiment, c2, original.folder / f"{index}.zarr")
+            maps = write_maps(original.folder / "start.npz", c2, experiment.phi, experiment.q, experiment.dt)
             theirs = original.fit(maps, default, seconds=seconds, truth=experiment.vector.tolist())
             case["original"] = {
                 "ended": theirs["ended"],
@@ -253,10 +253,9 @@ def starts(original: Original, experiments: int, seconds: float) -> tuple[dict[s
     return {name: start_row([case[name] for case in cases]) for name in ("original", *STARTS)}, cases
 
 
-def fits_here(experiment: Experiment, path: Path) -> dict[str, Case]:
+def fits_here(experiment: Experiment, c2: NDArray[np.float32], path: Path) -> dict[str, Case]:
     """Fits of one experiment from every kind of start, with the CPU time of this process."""
-    dt = float(experiment.time[1] - experiment.time[0])
-    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=dt)
+    store = write_store(path, c2, phi=experiment.phi, q=experiment.q, dt=experiment.dt)
     cases: dict[str, Case] = {}
     for name, start in STARTS.items():
         began = time.process_time()

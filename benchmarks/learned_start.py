@@ -69,9 +69,8 @@ def fit(store: Store, experiment: Experiment, start: str, runner: Runner) -> Cas
 
 def compare(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, Case]:
     """Fit one experiment from every kind of start."""
-    dt = float(experiment.time[1] - experiment.time[0])
     path = folder / f"{experiment.index}.zarr"
-    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=dt)
+    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=experiment.dt)
     return {name: fit(store, experiment, start, runner) for name, start in STARTS.items()}
 
 

@@ -16,19 +16,13 @@ from zlib import crc32
 
 import numpy as np
 
-from hetdask.compilation import KERNELS, compiled, explained
+from hetdask.compilation import explained, preparation
 from hetdask.config import Settings, load_settings
 from hetdask.data.reduction import level_to_fit, reduce_store
 from hetdask.data.store import Store
 from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.errors import DataError
-from hetdask.fitting import (
-    Problem,
-    Refinement,
-    TrustRegion,
-    best_of,
-    fit_store,
-)
+from hetdask.fitting import Problem, Refinement, TrustRegion, best_of, fit_store
 from hetdask.fitting.bootstrap import bootstrap
 from hetdask.fitting.cold_start import find_start, leads_to_noise, near_fit, reduced_passes, settle
 from hetdask.fitting.deviations import deviations_of
@@ -98,7 +92,7 @@ def _runner(client: Client | Runner | None, store: Store, settings: Settings) ->
         threads_per_worker=compute.threads,
         memory_limit=compute.memory_limit,
         tasks=len(store.shards()),
-        prepare=None if compiled() else KERNELS,
+        prepare=preparation(),
     ) as runner:
         yield runner
 

@@ -130,6 +130,11 @@ def compiled() -> bool:
     return not kernels or any(kernel.stats.cache_hits for kernel in kernels)
 
 
+def preparation() -> str | None:
+    """Module to run before workers of this machine start; None where they find every kernel in Numba's cache."""
+    return None if compiled() else KERNELS
+
+
 @explained()
 def _compile(name: str) -> None:
     """Compile one kernel, in a process that is there for it."""

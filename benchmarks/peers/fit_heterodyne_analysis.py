@@ -108,8 +108,6 @@ def main():
     threading.Thread(target=watch, daemon=True).start()
     try:
         parameters, success = fit(core, config, problem, phi, c2)
-    except MemoryError as error:
-        end("failed", counted.values, False, f"MemoryError: {error}")
     except Exception as error:  # noqa: BLE001 (whatever it is, it is recorded)
         end("failed", counted.values, False, f"{type(error).__name__}: {error}")
     end("finished", parameters, success)

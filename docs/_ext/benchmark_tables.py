@@ -57,7 +57,7 @@ def _met(one: Mapping[str, Any]) -> str:
 
 def _times(figures: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {' · '.join(path)} | {' | '.join(_seconds(one[key]) for key in ('median', 'min', 'max'))} | {one['runs']} |"
+        f"| {' · '.join(path)} | {' | '.join(duration(one[key]) for key in ('median', 'min', 'max'))} | {one['runs']} |"
         for path, one in _timings(figures, ())
     ]
     return ["| time | median | least | most | runs |", "|---|--:|--:|--:|--:|", *rows, ""] if rows else []
@@ -144,5 +144,6 @@ def _number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _seconds(value: float) -> str:
+def duration(value: float) -> str:
+    """Seconds as text, in ms below one second."""
     return f"{value * 1e3:.3g} ms" if value < 1.0 else f"{value:.3g} s"

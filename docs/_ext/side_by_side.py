@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from benchmark_tables import duration
+
 HEAD: Final = ("| on the same data, in one run | heterodyne-analysis 1.0.1 | hetdask |", "|---|---|---|")
 
 KINDS: Final = {
@@ -40,7 +42,7 @@ def _three(ratios: Mapping[str, float]) -> str:
 def _kernels(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     def both(sides: Mapping[str, Any], compiled: str, plain: str) -> str:
         with_it, without = (sides[name]["seconds"]["median"] for name in (compiled, plain))
-        return f"{_seconds(with_it)}, without Numba {_seconds(without)}: {without / with_it:.3g} ×"
+        return f"{duration(with_it)}, without Numba {duration(without)}: {without / with_it:.3g} ×"
 
     lines = []
     for size, sides in found.items():
@@ -79,12 +81,8 @@ def _starts(figures: Mapping[str, Any]) -> str:
         one = figures["starts"][kind]
         return (
             f"{KINDS[kind]}: {round(one['success'] * count)} of {count}, {one['median evaluations']:,.0f} evaluations, "
-            f"{_seconds(one['median cpu_seconds'])}"
+            f"{duration(one['median cpu_seconds'])}"
         )
 
     here = "; ".join(side(kind) for kind in ("default", "search", "learned"))
     return f"| optimum of a random experiment found, median evaluations and CPU time | {side('original')} | {here} |"
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1e3:.3g} ms" if value < 1.0 else f"{value:.3g} s"

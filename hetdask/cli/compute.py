@@ -27,18 +27,18 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
 
     Kernels that are there already need no process to find that out, unless workers run on other machines.
     """
-    from hetdask.compilation import KERNELS, compiled
+    from hetdask.compilation import KERNELS, preparation
     from hetdask_cluster.local import open_runner
 
-    if prepare and compute.scheduler == "local":
-        prepare = not compiled()
-
+    module = None
+    if prepare:
+        module = preparation() if compute.scheduler == "local" else KERNELS
     return open_runner(
         **_where(compute),
         dashboard=compute.dashboard,
         host=compute.host,
         tls=compute.tls,
-        prepare=KERNELS if prepare else None,
+        prepare=module,
     )
 
 

@@ -301,7 +301,7 @@ def search(
         level=passes.reduced.level,
         evaluations=evaluations + sum(x.evaluations for x in finished),
         seconds=time.perf_counter() - began,
-        given=None if given is None else _became(len(given), of_given, starts, final.optima[0], pool),
+        given=_became(given_rounds, of_given, starts, final.optima[0], pool) if of_given else None,
     )
 
 
@@ -329,10 +329,12 @@ def _given_rounds(seed: int, given: Array, coordinates: Coordinates) -> list[lis
     return [starts[first : first + GIVEN_ROUND] for first in range(0, count, GIVEN_ROUND)]
 
 
-def _became(count: int, found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenStarts:
-    """What came of `count` given start values, of which some were polished to `found`, after `starts` starts in all."""
+def _became(
+    rounds: Sequence[Sequence[_Start]], found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool
+) -> GivenStarts:
+    """What came of start values that `rounds` share out: where those that ran ended, after `starts` starts in all."""
     place = int(np.argmin([x.chi_squared for x in found]))
-    winner = place + min(GIVEN_STARTS, count) * found[place].point
+    winner = place + sum(map(len, rounds)) * found[place].point
     return GivenStarts(
         polished=len(found),
         evaluations=sum(x.evaluations for x in found),

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.passes.factors import AngleFactors, angle_factors
-from hetdask.passes.shard import cached_factors, place_of
+from hetdask.passes.factors import AngleFactors
+from hetdask.passes.shard import factors_at, place_of
 from hetdask.passes.tiles import AngleTiles, Series
 from hetdask_kernels import residual_sums, tile_residuals
 
@@ -50,11 +50,6 @@ class ResidualSums:
         side = series.padded_time.size // cell_size(series)
         return cls(np.zeros((n_phi, 4, series.time.size)), np.zeros((n_phi, 4, side, side)))
 
-    def add(self, angle: int, part: tuple[Array, Array]) -> None:
-        """Add frames and cells (1, …) of one angle."""
-        self.frames[angle] += part[0][0]
-        self.cells[angle] += part[1][0]
-
 
 def residuals_of(
     factors: AngleFactors, m: int, tiles: AngleTiles, contrast: float, offset: float
@@ -92,7 +87,7 @@ def evaluate_residuals(
     offset: Sequence[float],
     limit: Sequence[float],
 ) -> dict[int, tuple[Array, Array]]:
-    """Sums over some tiles, by angle: `frames` and `cells` as in `ResidualSums`.
+    """Sums over some tiles, by angle: `frames` (4, N) and `cells` (4, C, C) as in `ResidualSums`.
 
     Parameters
     ----------
@@ -103,22 +98,23 @@ def evaluate_residuals(
     contrast, offset, limit : n_phi floats
         Of each angle, in units of c2.
     """
-    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
     angles, cell = sorted(pieces), cell_size(series)
-    factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
+    factors = factors_at(series, angles, vector)
     out = {}
     for m, angle in enumerate(angles):
-        sums = ResidualSums.zeros(1, series)
+        zeros = ResidualSums.zeros(1, series)
+        frames, cells = zeros.frames[0], zeros.cells[0]
         for tiles in pieces[angle]:
             for _, row, column, valid, residual in residuals_of(factors, m, tiles, contrast[angle], offset[angle]):
-                residual_sums(residual, valid, limit[angle], row, column, cell, sums.frames[0], sums.cells[0])
-        out[angle] = (sums.frames, sums.cells)
+                residual_sums(residual, valid, limit[angle], row, column, cell, frames, cells)
+        out[angle] = (frames, cells)
     return out
 
 
 def merge_residuals(zeros: ResidualSums, parts: Sequence[Mapping[int, tuple[Array, Array]]]) -> ResidualSums:
     """Add the sums of disjoint shards to `zeros`, which is returned."""
     for part in parts:
-        for angle, sums in part.items():
-            zeros.add(angle, sums)
+        for angle, (frames, cells) in part.items():
+            zeros.frames[angle] += frames
+            zeros.cells[angle] += cells
     return zeros

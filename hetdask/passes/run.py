@@ -117,7 +117,7 @@ class ResidualRequest(PassRequest):
     @override
     def evaluate(self, shard: Shard) -> dict[int, Any]:
         """Sums over a shard, by angle."""
-        return self._sums(shard.series, {tiles.angle: (tiles,) for tiles in shard.angles})
+        return self._sums(shard.series, shard.pieces)
 
     @override
     def stream(self, spec: ShardSpec) -> dict[int, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -63,6 +63,11 @@ class Shard:
         """Bytes of pixels held."""
         return sum(angle.nbytes for angle in self.angles)
 
+    @property
+    def pieces(self) -> dict[int, tuple[AngleTiles]]:
+        """Tiles by angle, as those that come one after the other."""
+        return {tiles.angle: (tiles,) for tiles in self.angles}
+
 
 @sizeof.register(Shard)  # type: ignore[no-untyped-call, untyped-decorator]
 def _sizeof_shard(shard: Shard) -> int:
@@ -73,6 +78,13 @@ def _sizeof_shard(shard: Shard) -> int:
 def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
     return series_factors(dynamics(np.frombuffer(vector), np.frombuffer(time)), block)
+
+
+def factors_at(series: Series, angles: Sequence[int], vector: Array) -> AngleFactors:
+    """Factors of some angles for the parameters `vector` (14,)."""
+    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
+    chosen = list(angles)
+    return angle_factors(shared, series.phi[chosen], series.q[chosen], series.excluded[chosen])
 
 
 def _add_data(
@@ -213,9 +225,8 @@ def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[i
     DataError
         If the sums are not finite.
     """
-    pieces = {tiles.angle: (tiles,) for tiles in shard.angles}
     degrees = max((tiles.degrees for tiles in shard.angles), default=0)
-    return evaluate_pieces(shard.series, pieces, shard.owned, vector, free, degrees=degrees)
+    return evaluate_pieces(shard.series, shard.pieces, shard.owned, vector, free, degrees=degrees)
 
 
 def evaluate_pieces(
@@ -246,9 +257,9 @@ def evaluate_pieces(
     DataError
         If the sums are not finite.
     """
-    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
     angles = sorted(pieces.keys() | set(owned))
-    factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
+    factors = factors_at(series, angles, vector)
+    shared = factors.series
     held = {m: pieces[angle] for m, angle in enumerate(angles) if angle in pieces}
     grams = np.zeros((len(angles), LANES + 3, LANES + 3))
     for m, angle in enumerate(angles):

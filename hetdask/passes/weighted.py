@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.passes.factors import AngleFactors, angle_factors
+from hetdask.passes.factors import AngleFactors
 from hetdask.passes.residuals import residuals_of
-from hetdask.passes.shard import Shard, cached_factors, chosen_entries, evaluate_shard, pixel_gram
+from hetdask.passes.shard import Shard, chosen_entries, evaluate_shard, factors_at, pixel_gram
 from hetdask.passes.tiles import AngleTiles
 
 Array = NDArray[np.float64]
@@ -151,9 +151,7 @@ def evaluate_weighted(
     parts = {angle: LossSums.zeros(1, len(free), series.time.size, n_blocks) for angle in plain}
     for angle, gram in plain.items():
         parts[angle].plain[0] = parts[angle].weighted[0] = gram
-    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
-    angles = [tiles.angle for tiles in shard.angles]
-    factors = angle_factors(shared, series.phi[angles], series.q[angles], series.excluded[angles])
+    factors = factors_at(series, [tiles.angle for tiles in shard.angles], vector)
     for m, tiles in enumerate(shard.angles):
         sums, baseline = parts[tiles.angle], float(series.baseline[tiles.angle])
         less = pixel_gram(factors, m, tiles, _shortfalls(factors, m, tiles, weighting, baseline, sums), baseline)
