@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from distributed.protocol.pickle import dumps
 
 from hetdask.errors import ClusterError, HetdaskError
+from hetdask_cluster.kept import KeptResults
 from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory, plan_cluster
 from hetdask_cluster.runner import Handle, OnDone
 from hetdask_cluster.threads import measured_threads
@@ -76,6 +77,8 @@ class DaskRunner:
         self.client = client
         self.plan = _plan_of(client, memory_limit) if plan is None else plan
         self.deadline = deadline
+        self._kept = KeptResults(client, deadline)
+        self._watched = False
 
     @property
     def n_workers(self) -> int:
@@ -101,6 +104,8 @@ class DaskRunner:
     ) -> list[Any]:
         """Results of ``function(item, *common)`` in the order of `items`.
 
+        Where all items are kept on workers they are called directly; tasks do the rest.
+
         Raises
         ------
         ClusterError
@@ -112,6 +117,13 @@ class DaskRunner:
 
         if not items:
             return []
+        if not self._watched and all(isinstance(item, Future) for item in items):
+            results = self._kept.call(function, items, common)
+            if results is not None:
+                if on_done is not None:
+                    for index, result in enumerate(results):
+                        on_done(index, result)
+                return results
         with _connected():
             # One message to the scheduler for all tasks: a second one within 10 ms would wait for that long.
             count = len(items)
@@ -147,11 +159,18 @@ class DaskRunner:
 
     @contextmanager
     def performance_report(self, path: Path) -> Iterator[None]:
-        """Dask's report of what the workers did while a ``with`` block ran, as one page of HTML."""
+        """Dask's report of what the workers did while a ``with`` block ran, as one page of HTML.
+
+        It tells of tasks: nothing goes another way while it is made.
+        """
         from distributed import performance_report
 
-        with self.client.as_current(), performance_report(filename=str(path)):
-            yield
+        self._watched = True
+        try:
+            with self.client.as_current(), performance_report(filename=str(path)):
+                yield
+        finally:
+            self._watched = False
 
     def describe(self) -> dict[str, Any]:
         """Workers and their threads; those of the libraries as the workers measure them."""

@@ -231,3 +231,34 @@ def test_a_task_that_takes_too_long_meets_the_deadline(dask_runner: DaskRunner) 
     hasty = DaskRunner(dask_runner.client, deadline=0.2)
     with pytest.raises(ClusterError, match="no task finished"):
         hasty.map(linger, [0])
+
+
+def thread_of(_value: float) -> str:
+    return threading.current_thread().name
+
+
+def test_what_is_kept_is_called_where_it_is(dask_runner: DaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [dask_runner.put(scale, float(k)) for k in range(4)]
+    assert dask_runner.map(scale, kept, 3.0) == [0.0, 3.0, 6.0, 9.0]
+    monkeypatch.setattr(dask_runner.client, "map", None)  # no task is needed any more
+    seen: dict[int, Any] = {}
+    assert dask_runner.map(scale, kept[::-1], 2.0, on_done=seen.__setitem__) == [6.0, 4.0, 2.0, 0.0]
+    assert seen == {0: 6.0, 1: 4.0, 2: 2.0, 3: 0.0}
+    names = dask_runner.map(thread_of, kept)
+    assert all("Dask-Default-Threads" in name for name in names), names
+
+
+def test_a_call_that_fails_where_things_are_kept_is_told_by_a_task(dask_runner: DaskRunner) -> None:
+    kept = [dask_runner.put(abs, k) for k in (1, 3)]
+    assert dask_runner.map(scale, kept, 2.0) == [2.0, 6.0]
+    with pytest.raises(DataError, match="three is not in the file"):
+        dask_runner.map(fail_on_three, kept)
+    assert dask_runner.map(scale, kept, 2.0) == [2.0, 6.0]
+
+
+def test_calls_are_tasks_while_a_report_of_tasks_is_made(dask_runner: DaskRunner, tmp_path: Path) -> None:
+    kept = [dask_runner.put(abs, k) for k in (1, 3)]
+    assert dask_runner.map(scale, kept, 2.0) == [2.0, 6.0]
+    with dask_runner.performance_report(tmp_path / "report.html"):
+        assert dask_runner.map(thread_of, kept) == dask_runner.map(thread_of, kept)
+    assert "thread_of" in (tmp_path / "report.html").read_text()
