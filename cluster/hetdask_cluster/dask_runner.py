@@ -118,7 +118,8 @@ class DaskRunner:
         if not items:
             return []
         if not self._watched and all(isinstance(item, Future) for item in items):
-            results = self._kept.call(function, items, common)
+            with _connected():
+                results = self._kept.call(function, items, common)
             if results is not None:
                 if on_done is not None:
                     for index, result in enumerate(results):
@@ -218,6 +219,8 @@ class DaskRunner:
                             results[index] = result
                             on_done(index, result)
             except TimeoutError:
+                if self.client.status == "closed":
+                    raise ClusterError(LOST) from None
                 now = time.monotonic()
                 if now - last >= self.deadline:
                     raise ClusterError(self._stalled(len(pending))) from None

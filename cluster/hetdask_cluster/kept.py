@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client, Future, Worker
-from distributed.client import ClosedClientError
-from distributed.comm.core import CommClosedError
 
 if TYPE_CHECKING:
     from dask.typing import Key
@@ -51,7 +49,7 @@ class KeptResults:
             if keys != self._keys:
                 self._places, self._keys = self._find(items), keys
             found = self._client.sync(self._broadcast, function, common, callback_timeout=self._deadline)
-        except (CommClosedError, ClosedClientError, TimeoutError):
+        except TimeoutError:
             found = {}
         results = {place: result for some in found.values() if some is not None for place, result in some.items()}
         if len(results) < len(items):

@@ -30,6 +30,9 @@ CODEC: Final[Mapping[str, Any]] = {"cname": "lz4", "clevel": 5, "blocksize": 2**
 """Of Blosc, with shuffled bytes. Noisy data compress little: lz4 is the fastest, and as small as any. Half of this
 block size, its own choice for many tiles, takes twice as long to read."""
 
+READ_AHEAD: Final = 2**18
+"""Bytes that are read in one go ahead of their use."""
+
 CRC: Final = struct.Struct("<I")
 
 _codec: Final = numcodecs.Blosc(**CODEC, shuffle=numcodecs.Blosc.SHUFFLE)
@@ -41,11 +44,21 @@ def checksum(array: NDArray[Any]) -> int:
 
 
 def read_ahead(path: Path) -> None:
-    """Ask for a file that will be needed soon, without waiting for it; where it is missing, its reader says so."""
-    if not hasattr(os, "posix_fadvise"):
+    """Have the system read what it does not hold yet of a file that will be needed soon.
+
+    Reading waits for the disk without the lock of Python, so that another thread computes meanwhile. Where the file is
+    missing or cannot be read, its reader says so; where the system does not tell what it holds, nothing is done.
+    """
+    if not hasattr(os, "RWF_NOWAIT"):
         return
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+    part, byte = bytearray(READ_AHEAD), bytearray(1)
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for start in range(0, size, READ_AHEAD):
+            try:
+                os.preadv(file.fileno(), [byte], min(start + READ_AHEAD, size) - 1, os.RWF_NOWAIT)
+            except OSError:  # it would have to wait for the disk, or can't tell
+                os.preadv(file.fileno(), [part], start)
 
 
 class ShardWriter:

@@ -173,8 +173,8 @@ class Store:
         """
         yield from self._read(spec, spec.tiles(), reuse=reuse)
 
-    def announce(self, spec: ShardSpec) -> None:
-        """Let the operating system read a shard, while something else is computed."""
+    def read_ahead(self, spec: ShardSpec) -> None:
+        """Have the operating system read a shard, in a thread beside the one that computes."""
         read_ahead(self.path / self.tiling.shard_file(spec))
 
     def read_shard(self, spec: ShardSpec) -> list[tuple[int, int, int, NDArray[np.float32]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from hetdask.data.shardfile import DamagedShardError, ShardReader, ShardWriter, checksum
+from hetdask.data.shardfile import READ_AHEAD, DamagedShardError, ShardReader, ShardWriter, checksum, read_ahead
 
 TILE = 16
 GRID = (2, 3, 3)
@@ -99,3 +100,27 @@ def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
 def test_the_checksum_is_crc32c() -> None:
     # "123456789" as in RFC 3720 and every list of test values of this polynomial.
     assert checksum(np.frombuffer(b"123456789", dtype=np.uint8)) == 0xE3069283
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system does not tell what it holds of a file")
+def test_what_is_read_ahead_needs_no_waiting(tmp_path: Path) -> None:
+    file = tmp_path / "shard"
+    file.write_bytes(bytes(3 * READ_AHEAD + 5))
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        read_ahead(file)
+        try:
+            there = [
+                os.preadv(opened.fileno(), [bytearray(1)], start, os.RWF_NOWAIT)
+                for start in range(0, file.stat().st_size, 4096)
+            ]
+        except BlockingIOError:
+            pytest.fail("a part would have to be waited for")
+        except OSError as error:
+            pytest.skip(f"the file system does not tell what it holds: {error}")
+    assert set(there) == {1}
+
+
+def test_a_file_that_is_missing_is_left_to_its_reader(tmp_path: Path) -> None:
+    read_ahead(tmp_path / "shard")
