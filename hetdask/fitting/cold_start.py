@@ -124,7 +124,7 @@ def find_start(
 
     def judge(position: Array) -> Verdict:
         likely, _ = most_likely(passes, coordinates, position, until_noise=True)
-        return Verdict(likely.noise.at_noise_level, likely.position)
+        return Verdict(likely.noise.at_noise_level, likely.noise.is_unremarkable, likely.position)
 
     return search(passes, problem, seed=seed, runner=runner, judge=judge, given=given, on_round=tell)
 

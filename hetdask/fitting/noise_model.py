@@ -63,6 +63,9 @@ LEADING: Final = (16, 64, None)
 SIGNIFICANT: Final = 3.5
 """Standard deviations that are no accident, of a few numbers looked at."""
 
+REMARKABLE: Final = 2.5
+"""Those that one right optimum in six has, and many a wrong one."""
+
 ROUNDING: Final = 3e-8
 """Of float32: there is no less noise."""
 
@@ -148,6 +151,11 @@ class NoiseModel(NoiseStrength):
     def at_noise_level(self) -> bool:
         """Whether the residuals are no more than noise."""
         return self.excess.largest < SIGNIFICANT
+
+    @property
+    def is_unremarkable(self) -> bool:
+        """Whether nothing about the residuals makes one think of anything but noise."""
+        return self.excess.largest < REMARKABLE
 
 
 def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> NoiseModel:

@@ -109,9 +109,19 @@ class Optimum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """Whether an optimum is believed, and coordinates (n,) that its judge came to, which may lead to a better one."""
+    """What a judge says of an optimum.
+
+    Attributes
+    ----------
+    believed : bool
+    at_once : bool
+        Whether the starts of a single round are enough to believe it.
+    position : (n,) float64
+        Coordinates that the judge came to, which may lead to a better optimum.
+    """
 
     believed: bool
+    at_once: bool
     position: Array
 
 
@@ -285,7 +295,7 @@ def search(
         starts += len(found)
         pool.add(found)
         evaluations += sum(x.evaluations for x in found)
-        done = judge is not None and pool.agreed and _believed(pool, judge) and pool.agreed
+        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), number) and pool.agreed
         if on_round is not None:
             on_round(number + 1, most, pool.optima[0].chi_squared)
         if done:
@@ -293,7 +303,7 @@ def search(
     finished = runner.map(_finish, [x.position for x in pool.optima], passes, coordinates)
     final = _Pool(passes, coordinates)
     final.add(finished, [x.reached for x in pool.optima])
-    believed = None if judge is None else _believed(final, judge)
+    believed = None if judge is None else _judged(final, judge).believed
     return SearchResult(
         optima=tuple(final.optima),
         starts=starts,
@@ -343,15 +353,20 @@ def _became(
     )
 
 
-def _believed(pool: _Pool, judge: Callable[[Array], Verdict]) -> bool:
-    """Whether to believe the best optimum of a pool, after those that judging it has led to have joined the pool."""
-    while not pool.is_judged():
+def _judged(pool: _Pool, judge: Callable[[Array], Verdict]) -> Verdict:
+    """The verdict on the best optimum of a pool, after those that judging it has led to have joined the pool."""
+    while (verdict := pool.verdict()) is None:
         best = pool.optima[0]
         verdict = judge(best.position)
-        pool.judged = best, verdict.believed
+        pool.judged = best, verdict
         if not np.array_equal(verdict.position, best.position):
             pool.follow(verdict.position)
-    return pool.judged is not None and pool.judged[1]
+    return verdict
+
+
+def _suffices(verdict: Verdict, number: int) -> bool:
+    """Whether a search may end after the round of this number, the first being 0."""
+    return verdict.believed and (verdict.at_once or number > 0)
 
 
 def _coarse(passes: ReducedPasses) -> ReducedPasses:
@@ -445,7 +460,7 @@ class _Pool:
 
     def __init__(self, passes: ReducedPasses, coordinates: Coordinates) -> None:
         self.optima: list[Optimum] = []
-        self.judged: tuple[Optimum, bool] | None = None
+        self.judged: tuple[Optimum, Verdict] | None = None
         self._passes = passes
         self._n_points = int(np.count_nonzero(passes.reduced.count))
         self._coordinates = coordinates
@@ -466,12 +481,13 @@ class _Pool:
         target = _Target(self._passes, self._coordinates)
         self.add([_polish(target, position, self._coordinates, FINISH)], [0])
 
-    def is_judged(self) -> bool:
-        """Whether the best optimum has been judged, or one so near that it would be judged the same."""
+    def verdict(self) -> Verdict | None:
+        """That on the best optimum, or on one so near that it would be the same; None before it has been judged."""
         if self.judged is None:
-            return False
-        best, judged = self.optima[0], self.judged[0]
-        return best.same(judged) and best.chi_squared > (1.0 - SAME_LEVEL) * judged.chi_squared
+            return None
+        best, (judged, verdict) = self.optima[0], self.judged
+        near = best.same(judged) and best.chi_squared > (1.0 - SAME_LEVEL) * judged.chi_squared
+        return verdict if near else None
 
     def _add(self, new: Optimum) -> None:
         for k, old in enumerate(self.optima):

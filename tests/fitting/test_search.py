@@ -75,7 +75,7 @@ def found(three_angles: ReducedPasses) -> SearchResult:
         problem(3),
         seed=1,
         judge=lambda position: Verdict(
-            chi_squared(three_angles, coordinates.decode(position)) < 1.01 * truth, position
+            chi_squared(three_angles, coordinates.decode(position)) < 1.01 * truth, True, position
         ),
     )
 
@@ -100,9 +100,20 @@ def test_a_search_ends_when_starts_agree_on_residuals_at_the_noise_level(found: 
 
 
 def test_agreement_alone_does_not_end_a_search(three_angles: ReducedPasses) -> None:
-    result = search(three_angles, problem(3), seed=1, judge=lambda position: Verdict(False, position), max_rounds=2)
+    result = search(
+        three_angles, problem(3), seed=1, judge=lambda position: Verdict(False, False, position), max_rounds=2
+    )
     assert result.starts == 2 * STARTS
     assert result.believed is False
+
+
+@pytest.mark.parametrize(("at_once", "rounds"), [(True, 1), (False, 2)])
+def test_an_optimum_whose_residuals_are_remarkable_takes_another_round(
+    three_angles: ReducedPasses, at_once: bool, rounds: int
+) -> None:
+    result = search(three_angles, problem(3), seed=3, judge=lambda position: Verdict(True, at_once, position))
+    assert result.believed
+    assert result.starts == rounds * STARTS
 
 
 def test_the_seed_alone_decides_what_is_found(
