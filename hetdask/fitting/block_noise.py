@@ -80,8 +80,13 @@ class BlockNoise:
         common = 1.0 + frames[self._rows] + frames[self._columns]
         return np.asarray(products / (intensity.shape[1] * self._pairs) - contrast * self._means * common)
 
-    def speckle(self, contrast: float, speckles: float, rng: np.random.Generator) -> Array:
-        """Noise (n,) of c2/offset of so many speckles with a contrast in [LEAST_CONTRAST, 1]."""
+    def speckle(
+        self, contrast: float, speckles: float, rng: np.random.Generator, photons: float | None = None
+    ) -> Array:
+        """Noise (n,) of c2/offset of so many speckles with a contrast in [LEAST_CONTRAST, 1].
+
+        With `photons` they are counted, so many in a frame where one component is alone.
+        """
         most = max(1, BATCH_VALUES // self._keep.size)
         noise = np.zeros(self._means.size)
         for modes, share in mode_shares(contrast).items():
@@ -91,6 +96,6 @@ class BlockNoise:
             total = np.zeros_like(noise)
             for first in range(0, count, most):
                 batch = min(most, count - first)
-                total += batch * self.influence(self._fields.intensity(batch, modes, rng), 1.0 / modes)
+                total += batch * self.influence(self._fields.intensity(batch, modes, rng, photons), 1.0 / modes)
             noise += contrast * modes * np.sqrt(share / (count * speckles)) * total
         return noise

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.fitting.block_noise import BlockNoise
-from hetdask.fitting.noise_model import NoiseModel
+from hetdask.fitting.noise_model import NoiseModel, NoiseStrength, counting_noise
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, refine
 from hetdask.fitting.refits import Refits
@@ -71,11 +71,10 @@ class Bootstrap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Experiment:
-    """What experiments are simulated from; `speckles`, `white`, `contrast` and `offset` (n_phi,), in units of c2."""
+    """What experiments are simulated from: noise, `contrast` and `offset` (n_phi,), in units of c2."""
 
     problem: Problem
-    speckles: Array
-    white: Array
+    noise: NoiseStrength
     contrast: Array
     offset: Array
     seed: int
@@ -111,8 +110,7 @@ def bootstrap(
     began = time.perf_counter()
     experiment = _Experiment(
         refits.problem,
-        noise.speckles,
-        noise.sigma_white,
+        NoiseStrength(noise.sigma_white, noise.speckles, noise.photons),
         np.array([angle.contrast for angle in fit.angles]),
         np.array([angle.offset for angle in fit.angles]),
         seed,
@@ -149,14 +147,18 @@ def _refit(
     problem, series, reduced = experiment.problem, passes.series, passes.reduced
     means = passes.model_means(problem.start)
     noise = [BlockNoise(series, m, problem.start, reduced.blocks, means[m]) for m in range(series.n_phi)]
+    strength = experiment.noise
+    counting = experiment.offset * counting_noise(series, problem.start, strength)
+    rest = np.sqrt(np.maximum(strength.sigma_white**2 - counting**2, 0.0))
     ratio = [contrast_of_speckles(x) for x in (experiment.contrast / experiment.offset).tolist()]
     found = []
     for index in indices:
         simulated = experiment.offset[:, None] + experiment.contrast[:, None] * means
         for m in range(series.n_phi):
             rng = np.random.default_rng((experiment.seed, index, m, USE))
-            simulated[m] += experiment.offset[m] * noise[m].speckle(ratio[m], float(experiment.speckles[m]), rng)
-            white = experiment.white[m] / np.sqrt(np.maximum(reduced.count[m], 1.0))
+            photons = float(strength.photons[m]) if np.isfinite(strength.photons[m]) else None
+            simulated[m] += experiment.offset[m] * noise[m].speckle(ratio[m], float(strength.speckles[m]), rng, photons)
+            white = rest[m] / np.sqrt(np.maximum(reduced.count[m], 1.0))
             simulated[m] += white * rng.standard_normal(white.size)
         again = ReducedPasses(series, replace(reduced, mean=simulated))
         fit = refine(again, problem, rounds=1, tolerance=TOLERANCE)

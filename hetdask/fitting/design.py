@@ -17,9 +17,8 @@ from hetdask.fitting.cold_start import MOST_BLOCKS
 from hetdask.fitting.identifiability import Determined, cautions, identify, natural_units
 from hetdask.fitting.likely import weighted_sums
 from hetdask.fitting.noise_evidence import gather
-from hetdask.fitting.noise_model import NoiseStrength
+from hetdask.fitting.noise_model import NoiseStrength, counting_noise
 from hetdask.fitting.uncertainty import expected_covariance, inverse_without_null
-from hetdask.model.dynamics import dynamics
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.tiles import Series
@@ -38,7 +37,7 @@ class Design:
     ----------
     plain, weighted : (p,) float64
         Standard errors of the free parameters with plain weights and with those of `fit.weights: speckle`; NaN where a
-        parameter is not determined. With counted photons `weighted` is NaN: those weights do not know them.
+        parameter is not determined.
     identifiability : Determined
     cautions : tuple of str
     """
@@ -78,30 +77,19 @@ def design(
     """
     passes = _passes(series, vector, 1.0 / modes)
     gathered = gather(passes, vector, free)
-    noise = NoiseStrength(_shot_noise(series, vector, speckles, photons), np.full(series.n_phi, speckles))
-    pixel = np.array([angle.rest["pixel"] for angle in gathered.angles]) / speckles
+    count = np.full(series.n_phi, np.inf if photons is None else photons)
+    noise = NoiseStrength(np.zeros(series.n_phi), np.full(series.n_phi, float(speckles)), count)
+    noise = replace(noise, sigma_white=counting_noise(series, vector, noise))
+    pixel = np.array([angle.predicted(k).pixel for angle, k in zip(gathered.angles, count.tolist(), strict=True)])
+    pixel /= speckles
     sigma = np.sqrt(pixel + noise.sigma_white**2)
     result, unit = project(passes(vector, free)), natural_units(vector, series)[list(free)]
     gauss_newton = result.weighted(sigma)[2]
-    # Photons are counted in the simulated speckles, so that nothing is left for white noise there.
-    counted = noise if photons is None else replace(noise, sigma_white=np.zeros(series.n_phi))
-    covariance = expected_covariance(
-        vector,
-        free,
-        series,
-        result,
-        inverse_without_null(gauss_newton, unit),
-        sigma,
-        counted,
-        runner,
-        seed=seed,
-        photons=photons,
-    )
+    inverse = inverse_without_null(gauss_newton, unit)
+    covariance = expected_covariance(vector, free, series, result, inverse, sigma, noise, runner, seed=seed)
     determined = identify(gauss_newton, covariance, vector, free, series)
-    weighted = np.full(len(free), np.nan)
-    if photons is None:
-        information = weighted_sums(gathered, noise, np.eye(len(free))).information
-        weighted = _errors(inverse_without_null(information, unit), determined)
+    information = weighted_sums(gathered, noise, np.eye(len(free))).information
+    weighted = _errors(inverse_without_null(information, unit), determined)
     return Design(_errors(covariance, determined), weighted, determined, cautions(vector, free, series))
 
 
@@ -127,12 +115,3 @@ def _pixels(blocks: Blocks) -> Array:
     )
     triangle = blocks.first_row == blocks.first_column
     return np.asarray(np.where(triangle, 0.5 * rows * (rows - 1), rows * columns), dtype=np.float64)
-
-
-def _shot_noise(series: Series, vector: Array, speckles: int, photons: float | None) -> Array:
-    """White noise (n_phi,) of counted photons, nearly: the product of two counts scatters by one over their means."""
-    if photons is None:
-        return np.zeros(series.n_phi)
-    s = dynamics(vector, series.time).fraction
-    inverse = np.mean(1.0 / ((1.0 - s) ** 2 + s**2)) / photons
-    return np.full(series.n_phi, inverse / np.sqrt(speckles))

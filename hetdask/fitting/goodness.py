@@ -151,7 +151,8 @@ class _Whitened:
 def structure_of(gathered: Gathered, noise: NoiseModel) -> tuple[Check, ...]:
     """Checks of the structure of residuals whose noise is known; those are left out for which there are too few."""
     angles = [
-        _Whitened.of(*angle) for angle in zip(gathered.angles, gathered.evidence, *_strengths(noise), strict=True)
+        _Whitened.of(*angle)
+        for angle in zip(gathered.angles, gathered.evidence(noise.photons), *_strengths(noise), strict=True)
     ]
     blocks = gathered.blocks
     along = [angle.along(_smooth(blocks)) for angle in angles]

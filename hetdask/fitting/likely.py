@@ -70,6 +70,7 @@ def most_likely(
     steps: int = STEPS,
     least_rise: float = RISE,
     drift: bool = False,
+    photons: Array | None = None,
 ) -> tuple[Likely, Gathered]:
     """Climb from an optimum of least squares to the most likely parameters near it.
 
@@ -90,6 +91,8 @@ def most_likely(
         Log-likelihood that a step must gain to be followed by another.
     drift : bool
         Let the gain of each angle change linearly over the series.
+    photons : (n_phi,) float64, optional
+        Of a speckle in a frame, where they are known.
 
     Returns
     -------
@@ -104,15 +107,15 @@ def most_likely(
     """
     free, q = coordinates.problem.free, passes.series.q
 
-    def look(x: Array) -> tuple[Gathered, NoiseModel]:
+    def look(x: Array, photons: Array | None = None) -> tuple[Gathered, NoiseModel]:
         gathered = gather(passes, coordinates.decode(x), free, drift=drift)
-        return gathered, noise_in(gathered, q, len(free))
+        return gathered, noise_in(gathered, q, len(free), photons)
 
     def canonical(x: Array) -> Array:
         return coordinates.encode(coordinates.canonical(coordinates.decode(x)))
 
     position = canonical(position)
-    gathered, noise = look(position)
+    gathered, noise = look(position, photons)
     sums = _weighted_at(gathered, noise, coordinates, position)
     for _ in range(steps):
         if not noise.sees_speckles or (until_noise and noise.at_noise_level):
@@ -125,7 +128,7 @@ def most_likely(
         step = lsq_linear(jacobian, -residual, bounds=(low, high), method="bvls").x
         for part in SHORTER:
             ahead = position + part * step
-            blocks, there = look(ahead)
+            blocks, there = look(ahead, noise.photons)
             sums_there = _weighted_at(blocks, there, coordinates, ahead)
             if (rise := sums_there.log_likelihood - sums.log_likelihood) > 0.0:
                 break
@@ -135,7 +138,7 @@ def most_likely(
         if rise < least_rise:
             break
     if not np.allclose(shown := canonical(position), position, rtol=1e-9, atol=1e-9):
-        position, gathered = shown, look(shown)[0]
+        position, gathered = shown, gather(passes, coordinates.decode(shown), free, drift=drift)
         sums = _weighted_at(gathered, noise, coordinates, position)
     return Likely(position, noise, Motion.of(coordinates, position, sums.information, passes.series)), gathered
 
@@ -180,7 +183,7 @@ def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> Wei
     squares, gradient, information = 0.0, np.zeros(slope.shape[1]), np.zeros((slope.shape[1],) * 2)
     spread = 0.0
     for m, angle in enumerate(gathered.angles):
-        covariance = angle.covariance / noise.speckles[m]
+        covariance = angle.predicted(float(noise.photons[m])).covariance / noise.speckles[m]
         covariance[np.diag_indices_from(covariance)] += noise.sigma_white[m] ** 2
         columns = np.column_stack([angle.scaling, angle.rest["contrast"] * (angle.slopes @ slope), angle.residual])
         root = np.linalg.cholesky(covariance)

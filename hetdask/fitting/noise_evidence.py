@@ -2,13 +2,12 @@
 
 Block means of the residuals are turned into independent components: the eigenvectors of the speckle covariance that
 the model predicts, after what contrast, offset and parameters can absorb is projected out. Component k has the variance
-σ² + λ_k/P for white noise σ and P speckles. Beside them stand the scatter of neighbouring pixels, which no model can
-spoil, and the scatter inside the blocks.
+σ² + λ_k/P for white noise σ and P speckles. Where photons are counted, their noise is a part of that of the speckles.
+Beside them stand the scatter of neighbouring pixels, which no model can spoil, and the scatter inside the blocks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,36 +15,20 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from hetdask.data.reduction import Blocks, Reduced, level_of_nodes
 from hetdask.errors import FitError
-from hetdask.fitting.speckle_covariance import Coherence, Fields, first_nodes
+from hetdask.fitting.noise_prediction import NEIGHBOURS, Partition, Predicted, predict, sample
+from hetdask.fitting.speckle_covariance import Fields
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import dynamics
 from hetdask.passes.reduced import ReducedPasses
-from hetdask_kernels.speckles import block_covariance, block_variance, stencil_variance
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 FINE_NODES: Final = 128
 """Residuals are looked at on the finest level of the ladder with no more groups of frames than this."""
-
-COARSE_NODES: Final = 64
-"""The same for the larger blocks whose full covariance is predicted: a few hundred."""
-
-WIDTH: Final = 3
-"""These are so many of their sides away from the diagonal."""
-
-SAMPLES: Final = 1024
-"""Pixels that stand for all of a map."""
-
-NEIGHBOURS: Final = np.array([1.0, -3.0, 3.0, -1.0]) / math.sqrt(20.0)
-"""The differences along the diagonal of `hetdask.data.noise`, for a unit variance of a single pixel."""
-
-ONE_PIXEL: Final = np.array([1.0, 0.0, 0.0, 0.0])
-"""The first of the pixels of such a difference."""
 
 LEAST_CONTRAST: Final = 0.01
 """Speckle statistics of a contrast that is not positive would have no meaning."""
@@ -100,86 +83,40 @@ class Evidence:
     inside_count: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Partition:
-    """Blocks of a ladder level joined to larger ones, and the nodes (groups of frames) of both.
-
-    `into` (n_fine,) tells the larger block, of `larger`; `fine` and `coarse` are (row nodes, column nodes); `size`
-    frames make a node of the first of `levels` levels.
-    """
-
-    larger: Blocks
-    into: Indices
-    fine: tuple[Indices, Indices]
-    coarse: tuple[Indices, Indices]
-    size: int
-    levels: int
-
-    @classmethod
-    def of(cls, blocks: Blocks) -> _Partition:
-        side = np.maximum(blocks.size, 1 << level_of_nodes(blocks.n_frames, COARSE_NODES, blocks.level))
-        while np.any(wider := blocks.first_column // (2 * side) - blocks.first_row // (2 * side) >= WIDTH):
-            side[wider] *= 2
-        place = np.stack([side, blocks.first_row // side, blocks.first_column // side])
-        coarse, into = np.unique(place, axis=1, return_inverse=True)
-        levels = int(side.max() >> blocks.level).bit_length()
-        first = first_nodes(blocks.n_frames, 1 << blocks.level, levels)
-
-        def nodes(size: Indices, row: Indices, column: Indices) -> tuple[Indices, Indices]:
-            start = first[np.log2(size >> blocks.level).astype(np.int64)]
-            return start + row, start + column
-
-        fine = nodes(blocks.size, blocks.first_row // blocks.size, blocks.first_column // blocks.size)
-        larger = Blocks(blocks.n_frames, blocks.level, coarse[1] * coarse[0], coarse[2] * coarse[0], coarse[0])
-        return cls(larger, into.ravel(), fine, nodes(*coarse), 1 << blocks.level, levels)
-
-    def sums(self, values: Array) -> Array:
-        """Sums of `values` (n_fine,) over the larger blocks."""
-        return np.bincount(self.into, values, self.coarse[0].size)
-
-
-def _sample(n_frames: int) -> tuple[Indices, Array]:
-    """Four row and four column frames (S, 8) of differences all over the map, and normal deviates (S,)."""
-    golden = 1.2207440846057596  # x⁴ = x + 1: its powers spread points evenly over three dimensions
-    points = (0.5 + np.outer(np.arange(1, SAMPLES + 1), golden ** -np.arange(1.0, 4.0))) % 1.0
-    pair = np.sort((points[:, :2] * max(n_frames - 3, 0)).astype(np.int64), axis=1)
-    apart = pair[:, 0] < pair[:, 1]
-    return (pair[apart, :, None] + np.arange(4)).reshape(-1, 8), ndtri(points[apart, 2])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class AngleBlocks:
     """Larger blocks of one angle, weighted with the root of their pixels: what `Evidence` follows from.
 
-    `residual` (n,), `scaling` (n, s) for offset, contrast and perhaps a drift, `slopes` (n, p) of the model, speckle
-    covariance (n, n). The data were divided by 1 + ½ `drift` u of both frames, with the time u from -½ to ½.
+    `residual` (n,), `scaling` (n, s) for offset, contrast and perhaps a drift, `slopes` (n, p) of the model, noise of
+    speckles and of photons. The data were divided by 1 + ½ `drift` u of both frames, with the time u from -½ to ½.
     """
 
     held: NDArray[np.bool_]
     residual: Array
     scaling: Array
     slopes: Array
-    covariance: Array
     drift: float
     rest: dict[str, float]
-    neighbours: Array
     signal: Array
+    speckle: Predicted
+    photon: Predicted
 
     @classmethod
     def of(
         cls,
         reduced: Reduced,
         m: int,
-        partition: _Partition,
+        partition: Partition,
         means: Array,
         slopes: Array,
-        nodes: Coherence,
-        local: Coherence,
+        fields: Fields,
+        keep: Array,
         drifting: Array | None,
     ) -> AngleBlocks:
-        """Blocks of angle `m`, from block means and derivatives of the model and the coherence that it predicts.
+        """Blocks of angle `m`, from block means and derivatives of the model and the fields that it predicts.
 
-        The gain may drift over the times `drifting` (2, n) of the row and column frames.
+        `keep` (N,) is 1 for frames that are data. The gain may drift over the times `drifting` (2, n) of the row and
+        column frames.
         """
         weight = reduced.count[m]
         root = np.sqrt(weight)
@@ -201,50 +138,71 @@ class AngleBlocks:
         def joined(values: Array) -> Array:
             return np.asarray(partition.sums(weight * values)[held] / np.sqrt(total))
 
-        rows, columns = (index[held] for index in partition.coarse)
         beta = min(max(contrast / offset, LEAST_CONTRAST), 1.0)
-        square = offset**2
-        speckle = square * block_covariance(rows, columns, nodes.intensity, nodes.chain, beta)
-        fine = square * block_variance(*partition.fine, nodes.intensity, nodes.chain, beta)
+        speckle, photon = predict(fields, partition, keep, held, weight, beta)
         summed = joined(residual)
+        frames = fields.between_frames(sample(reduced.blocks.n_frames)[0])
         return cls(
             held=held,
             residual=summed,
             scaling=np.stack([joined(column) for column in design.T], axis=1),
             slopes=np.stack([joined(slope) for slope in slopes.T], axis=1),
-            covariance=speckle * np.sqrt(np.outer(total, total)),
             drift=drift,
             rest={
                 "contrast": contrast,
                 "offset": offset,
                 "n_points": float(weight.sum()),
-                "pixel": square * float(np.mean(stencil_variance(ONE_PIXEL, local.intensity, local.chain, beta))),
                 "scatter": float(reduced.white[m]) ** 2,
                 "inside": float(weight @ residual**2 - summed @ summed),
-                "inside_predicted": float(weight @ fine - total @ np.diag(speckle)),
                 "inside_count": float(np.count_nonzero(weight) - total.size),
             },
-            neighbours=square * stencil_variance(NEIGHBOURS, local.intensity, local.chain, beta),
-            signal=contrast * (np.diagonal(local.intensity, 4, 1, 2) @ NEIGHBOURS),
+            signal=contrast * (np.diagonal(frames.intensity, 4, 1, 2) @ NEIGHBOURS),
+            speckle=speckle.times(offset**2),
+            photon=photon.times(offset**2),
         )
 
-    def evidence(self, remaining: float, fluctuation: float) -> Evidence:
-        """Independent components of what neither scaling nor parameters can absorb."""
+    def predicted(self, photons: float) -> Predicted:
+        """Noise of one speckle with so many photons in each frame; infinitely many add none."""
+        return self.speckle.plus(self.photon.times(1.0 / photons))
+
+    @cached_property
+    def _basis(self) -> Array:
+        """Directions (n, k) that neither scaling nor parameters can absorb."""
         tangent = np.concatenate([self.scaling, self.slopes], axis=1)
         tangent /= np.maximum(np.linalg.norm(tangent, axis=0), np.finfo(np.float64).tiny)
-        basis = np.linalg.qr(tangent, mode="complete")[0][:, tangent.shape[1] :]
-        predicted, vectors = np.linalg.eigh(basis.T @ self.covariance @ basis)
-        inner = basis @ vectors[:, ::-1]
-        axes = np.zeros((self.held.size, predicted.size))
-        axes[self.held] = inner
+        return np.asarray(np.linalg.qr(tangent, mode="complete")[0][:, tangent.shape[1] :])
+
+    @cached_property
+    def _inner(self) -> tuple[Array, Array, Array]:
+        """Along these directions: covariance of speckles and of photons, and the residuals."""
+        basis = self._basis
+        speckle, photon = (basis.T @ one.covariance @ basis for one in (self.speckle, self.photon))
+        return speckle, photon, basis.T @ self.residual
+
+    def evidence(self, photons: float, after: tuple[float, float] | None = None) -> Evidence:
+        """Independent components of what neither scaling nor parameters can absorb.
+
+        `after` is what a joint fit leaves of the covariance, see `_after_fit`; without it, what follows from it is NaN,
+        and there are no axes.
+        """
+        speckle, counting, residual = self._inner
+        variances, vectors = np.linalg.eigh(speckle + counting / photons)
+        vectors = vectors[:, ::-1]
+        predicted = self.predicted(photons)
+        axes = np.zeros((self.held.size, variances.size if after else 0))
+        if after:
+            axes[self.held] = self._basis @ vectors
+        remaining, fluctuation = after or (np.nan, np.nan)
         return Evidence(
-            predicted=np.maximum(predicted[::-1], 0.0),
-            components=inner.T @ self.residual,
+            predicted=np.maximum(variances[::-1], 0.0),
+            components=vectors.T @ residual,
             axes=axes,
-            absorbed=float(np.trace(self.covariance)) - remaining,
+            absorbed=float(np.trace(predicted.covariance)) - remaining,
             remaining=remaining,
             fluctuation=fluctuation,
-            neighbours=self.neighbours,
+            pixel=predicted.pixel,
+            inside_predicted=predicted.inside,
+            neighbours=predicted.neighbours,
             signal=self.signal,
             **self.rest,
         )
@@ -263,17 +221,21 @@ class Gathered:
         Where the blocks of all angles lie.
     deviates : (S,) float64
         Normal deviates that go with the sample pixels.
+    excess : float
+        Mean of one over the relative intensity of the frames.
     """
 
     vector: Array
     angles: list[AngleBlocks]
     blocks: Blocks
     deviates: Array
+    excess: float
 
-    @cached_property
-    def evidence(self) -> list[Evidence]:
-        """Evidence of every angle."""
-        return [angle.evidence(*left) for angle, left in zip(self.angles, _after_fit(self.angles), strict=True)]
+    def evidence(self, photons: Array) -> list[Evidence]:
+        """Evidence of every angle, for so many photons (n_phi,) of a speckle in a frame."""
+        counts = photons.tolist()
+        after = _after_fit(self.angles, [x.predicted(k).covariance for x, k in zip(self.angles, counts, strict=True)])
+        return [x.evidence(k, rest) for x, k, rest in zip(self.angles, counts, after, strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:
@@ -290,20 +252,19 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift
     reduced = passes.reduced
     reduced = reduced.coarsen(level_of_nodes(series.time.size, FINE_NODES, reduced.level))
     passes = ReducedPasses(series, reduced)
-    partition = _Partition.of(reduced.blocks)
+    partition = Partition.of(reduced.blocks)
     means, slopes = passes.model_means(vector), passes.model_slopes(vector, free)
     d = dynamics(vector, series.time)
     kappa, _ = flow_wavevector(d.phi0, series.phi, series.q)
-    frames, deviates = _sample(series.time.size)
+    deviates = sample(series.time.size)[1]
     drifting = _times(reduced.blocks) if drift else None
     angles = []
     for m in range(series.n_phi):
         fields = Fields.of(d, float(series.q[m]), float(kappa[m]))
         keep = (~series.excluded[m]).astype(np.float64)
-        nodes = fields.between_nodes(keep, partition.size, partition.levels)
-        local = fields.between_frames(frames)
-        angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], nodes, local, drifting))
-    return Gathered(np.asarray(vector), angles, partition.larger, deviates)
+        angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], fields, keep, drifting))
+    excess = float(np.mean(1.0 / ((1.0 - d.fraction) ** 2 + d.fraction**2)))
+    return Gathered(np.asarray(vector), angles, partition.larger, deviates, excess)
 
 
 def _times(blocks: Blocks) -> Array:
@@ -327,16 +288,16 @@ def _without_drift(data: Array, design: Array, root: Array, times: Array) -> tup
     return steady, columns(), drift
 
 
-def _after_fit(angles: list[AngleBlocks]) -> Iterator[tuple[float, float]]:
-    """What a joint least-squares fit of scalings and parameters leaves of the speckle covariance of each map.
+def _after_fit(angles: list[AngleBlocks], covariances: list[Array]) -> Iterator[tuple[float, float]]:
+    """What a joint least-squares fit of scalings and parameters leaves of the covariance of each map.
 
     Its trace, and the sum of the squares of its entries, which is half the variance of the sum of squared residuals.
     """
     remaining, tangents, spreads = [], [], []
-    for angle in angles:
+    for angle, whole in zip(angles, covariances, strict=True):
         basis = np.linalg.qr(angle.scaling)[0]
         rms = float(np.linalg.norm(angle.residual)) or 1.0
-        inner = angle.covariance - basis @ (basis.T @ angle.covariance)
+        inner = whole - basis @ (basis.T @ whole)
         remaining.append((inner - (inner @ basis) @ basis.T) / rms**2)
         tangents.append((angle.slopes - basis @ (basis.T @ angle.slopes)) / rms)
         spreads.append(rms**2)

@@ -21,38 +21,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.data.noise import robust_scatter
+from hetdask.fitting.noise_estimate import SPECKLE_DOUBT, WHITE_DOUBT, Estimate, find_photons
 from hetdask.fitting.noise_evidence import Evidence, Gathered, gather
+from hetdask.model.dynamics import dynamics
 from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.tiles import Series
 
 Array = NDArray[np.float64]
 
 SAME_Q: Final = 0.1
 """Angles whose wavevectors differ by less than this share have the same number of speckles."""
 
-ROUNDS: Final = 200
-"""Of the estimate; it converges to a part in a thousand in a few dozen."""
-
-WHITE_DOUBT: Final = 0.01
-"""Relative error of the variance between neighbours that is predicted for white noise."""
-
-SPECKLE_DOUBT: Final = 0.1
-"""The same for speckle noise, and for all variances that are compared with predictions: the rates are not exact."""
-
-SIGNAL_DOUBT: Final = 0.2
-"""The same for the signal's own differences between neighbours."""
-
-FEW_SPECKLES: Final = 3.0
-"""The noise of P speckles has a strength of its own in every data set: its variance varies by this over P, squared."""
-
 INSIDE_DOUBT: Final = 0.4
 """Relative error of the speckle noise that is predicted inside the blocks."""
-
-ERROR_SCALE: Final = 1.5
-"""Scatter of estimates in simulations over their standard errors: the components are not quite independent."""
-
-SHARE_DOUBT: Final = 0.05
-"""Relative error of 1/P that stays with any number of components; 1/√P comes to it, as of any mean square."""
 
 RANKS: Final = (0, 2, 4, 8, 16, 32, 64, 128, 256)
 """Components are compared with predictions from each of these on up to the next, over all angles."""
@@ -65,9 +46,6 @@ SIGNIFICANT: Final = 3.5
 
 REMARKABLE: Final = 2.5
 """Those that one right optimum in six has, and many a wrong one."""
-
-ROUNDING: Final = 3e-8
-"""Of float32: there is no less noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +85,13 @@ class NoiseStrength:
         Standard deviation of the white noise, in units of c2.
     speckles : (n_phi,) float64
         Effective number of speckles.
+    photons : (n_phi,) float64
+        Photons of a speckle in a frame where one component is alone; infinite where their noise is not seen.
     """
 
     sigma_white: Array
     speckles: Array
+    photons: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -158,6 +139,16 @@ class NoiseModel(NoiseStrength):
         return self.excess.largest < REMARKABLE
 
 
+def counting_noise(series: Series, vector: Array, noise: NoiseStrength) -> Array:
+    """White noise (n_phi,) that counting photons leaves in c2/offset, for the model at `vector` (14,).
+
+    Nearly so: that of a product of two counts is one over their means, and larger by c2 itself.
+    """
+    s = dynamics(vector, series.time).fraction
+    inverse = float(np.mean(1.0 / ((1.0 - s) ** 2 + s**2)))
+    return np.asarray(inverse / noise.photons / np.sqrt(noise.speckles))
+
+
 def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> NoiseModel:
     """Estimate the noise from the residuals of an optimum.
 
@@ -178,14 +169,18 @@ def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) 
     return noise_in(gather(passes, vector, free), passes.series.q, len(free))
 
 
-def noise_in(gathered: Gathered, q: Array, n_free: int) -> NoiseModel:
-    """Estimate the noise from blocks of residuals of maps with wavevectors `q` (n_phi,), after a fit of `n_free`."""
-    angles = gathered.evidence
+def noise_in(gathered: Gathered, q: Array, n_free: int, photons: Array | None = None) -> NoiseModel:
+    """Estimate the noise from blocks of residuals of maps with wavevectors `q` (n_phi,), after a fit of `n_free`.
+
+    `photons` (n_phi,) of a speckle in a frame are found too if they are not given.
+    """
     group = np.unique(np.round(np.log(q / np.median(q)) / SAME_Q), return_inverse=True)[1].ravel()
-    estimate = _Estimate(angles, gathered.deviates, group)
+    if photons is None:
+        photons = find_photons(gathered, group)
+    angles = gathered.evidence(photons)
+    estimate = Estimate(angles, gathered.deviates, group)
     white, share = estimate.white, estimate.share
     white_error, share_error = estimate.errors()
-    variances = estimate.variances()
     low, high = share + 2.0 * share_error, np.maximum(share - 2.0 * share_error, 0.0)
     expected, spread = _expected(estimate, white_error, share_error, n_free)
     with np.errstate(divide="ignore"):
@@ -194,99 +189,16 @@ def noise_in(gathered: Gathered, q: Array, n_free: int) -> NoiseModel:
             sigma_white=np.sqrt(white),
             sigma_white_error=0.5 * white_error / np.sqrt(white),
             speckles=1.0 / share[group],
+            photons=photons,
             speckles_range=np.stack([1.0 / low, 1.0 / high], axis=1)[group],
             expected_rms=expected,
             expected_spread=spread,
-            log_likelihood=-0.5
-            * sum(float(np.sum(np.log(v) + a.components**2 / v)) for a, v in zip(angles, variances, strict=True)),
-            excess=_excess(estimate, variances),
+            log_likelihood=estimate.log_likelihood,
+            excess=_excess(estimate, estimate.variances()),
         )
 
 
-class _Estimate:
-    """White variance `white` (n_phi,) and inverse speckle number `share` (n_groups,) of highest likelihood.
-
-    Multiplicative updates that raise the likelihood of variance components in every round and keep them positive
-    (H. Zhou et al., J. Comput. Graph. Stat. 28, 350 (2019), doi:10.1080/10618600.2018.1529601).
-    """
-
-    def __init__(self, angles: list[Evidence], deviates: Array, group: NDArray[np.int64]) -> None:
-        self.angles = angles
-        self.group = group
-        self._deviates = deviates
-        floor = np.array([(ROUNDING * angle.offset) ** 2 for angle in angles])
-        measured = np.array([angle.scatter for angle in angles])
-        self._known = np.isfinite(measured)
-        level = np.array([float(np.mean(angle.components**2)) for angle in angles])
-        self._measured = np.maximum(np.where(self._known, measured, level), floor)
-        self.white = 0.5 * self._measured
-        self.share = np.array(
-            [
-                0.5 * np.median([self._measured[m] / angles[m].pixel for m in np.flatnonzero(group == k)])
-                for k in range(group.max() + 1)
-            ]
-        ).clip(1e-9, 0.5)
-        for done in range(ROUNDS):
-            if done % 10 == 0:
-                self._look_at_neighbours()
-            self._update(floor)
-
-    def _look_at_neighbours(self) -> None:
-        """Predict the robust scatter of neighbours, which is no mean, and weight it by the doubts about that."""
-        share = self.share[self.group]
-        speckle, measured, signal = (np.zeros(len(self.angles)) for _ in range(3))
-        for m, angle in enumerate(self.angles):
-            noise = np.sqrt(self.white[m] + angle.neighbours * share[m]) * self._deviates
-            quiet = robust_scatter(noise) ** 2
-            extra = max(robust_scatter(noise + angle.signal) ** 2 - quiet, 0.0)
-            speckle[m] = max(quiet - self.white[m], 0.0) / share[m]
-            measured[m] = max(self._measured[m] - extra, 0.05 * self._measured[m])
-            signal[m] = extra / measured[m]
-        self.neighbours, self.measured = speckle, measured
-        self.speckle_part = speckle * share / (speckle * share + self.white)
-        doubt = SPECKLE_DOUBT**2 + FEW_SPECKLES * share
-        self.doubt = np.sqrt(WHITE_DOUBT**2 + doubt * self.speckle_part**2 + (SIGNAL_DOUBT * signal) ** 2)
-        self._weight = np.where(self._known, 2.0 / self.doubt**2, 0.0)
-
-    def _update(self, floor: Array) -> None:
-        share = self.share[self.group]
-        up, down = np.zeros_like(self.share), np.zeros_like(self.share)
-        for m, angle in enumerate(self.angles):
-            inverse = 1.0 / (angle.predicted * share[m] + self.white[m])
-            pull = (angle.components * inverse) ** 2
-            near = 1.0 / (self.neighbours[m] * share[m] + self.white[m])
-            weight, near_pull = self._weight[m], self.measured[m] * near**2
-            k = self.group[m]
-            up[k] += angle.predicted @ pull + weight * self.neighbours[m] * near_pull
-            down[k] += angle.predicted @ inverse + weight * self.neighbours[m] * near
-            ratio = (np.sum(pull) + weight * near_pull) / (np.sum(inverse) + weight * near)
-            self.white[m] = max(self.white[m] * np.sqrt(ratio), floor[m])
-        self.share = np.maximum(self.share * np.sqrt(up / np.maximum(down, 1e-300)), 1e-12)
-
-    def variances(self) -> list[Array]:
-        """Of the components of each angle."""
-        share = self.share[self.group]
-        return [angle.predicted * share[m] + self.white[m] for m, angle in enumerate(self.angles)]
-
-    def errors(self) -> tuple[Array, Array]:
-        """Standard errors of `white` and `share`, from the Fisher information and how well predictions hold."""
-        n = len(self.angles)
-        information = np.zeros((n + self.share.size,) * 2)
-        share = self.share[self.group]
-        for m, (angle, variance) in enumerate(zip(self.angles, self.variances(), strict=True)):
-            near = self.neighbours[m] * share[m] + self.white[m]
-            slopes = np.stack([1.0 / variance, angle.predicted / variance])
-            local = np.array([1.0, self.neighbours[m]]) / near
-            places = np.ix_((m, n + self.group[m]), (m, n + self.group[m]))
-            information[places] += 0.5 * (slopes @ slopes.T + self._weight[m] * np.outer(local, local))
-        scale = 1.0 / np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
-        inverse = np.linalg.pinv(information * np.outer(scale, scale), hermitian=True)
-        error = ERROR_SCALE * np.sqrt(np.diag(inverse)) * scale
-        few = SHARE_DOUBT**2 + self.share
-        return np.hypot(error[:n], WHITE_DOUBT * self.white), np.hypot(error[n:], np.sqrt(few) * self.share)
-
-
-def _expected(estimate: _Estimate, white_error: Array, share_error: Array, n_free: int) -> tuple[Array, Array]:
+def _expected(estimate: Estimate, white_error: Array, share_error: Array, n_free: int) -> tuple[Array, Array]:
     """Expected residual rms of the full maps after a fit, and its standard deviation."""
     expected, spread = np.empty_like(white_error), np.empty_like(white_error)
     for m, angle in enumerate(estimate.angles):
@@ -308,7 +220,7 @@ def _deviation(ratio: float, variance: float) -> float:
     return float((np.cbrt(ratio) - 1.0 + part) / np.sqrt(part))
 
 
-def _excess(estimate: _Estimate, variances: list[Array]) -> Excess:
+def _excess(estimate: Estimate, variances: list[Array]) -> Excess:
     angles, white, share = estimate.angles, estimate.white, estimate.share[estimate.group]
     ratios = [angle.components**2 / variance for angle, variance in zip(angles, variances, strict=True)]
     parts = [1.0 - white[m] / variance for m, variance in enumerate(variances)]

@@ -1,7 +1,8 @@
-"""Speckle noise that the model predicts: covariance of block means and of single pixels, for one speckle.
+"""Noise that the model predicts: covariance of block means and of single pixels, for one speckle and one photon.
 
-P independent speckles have a P-th of it. The formulas are those of `hetdask_kernels.speckles`; here frames are grouped
-into nodes, between which decays and phases are averaged exactly, so that the cost is O(N) and nothing is simulated.
+P independent speckles have a P-th of the speckle noise; of k photons a frame each, a kP-th of the photon noise. The
+formulas are those of `hetdask_kernels.speckles`; here frames are grouped into nodes, between which decays and phases
+are averaged exactly, so that the cost is O(N) and nothing is simulated.
 """
 
 from __future__ import annotations
@@ -36,6 +37,22 @@ class Coherence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Nodes:
+    """What photon noise needs to know of K nodes, see `hetdask_kernels.speckles.photon_covariance`.
+
+    Attributes
+    ----------
+    frames : (K, 3) int64
+        First frame, the one after the last, and how many are data.
+    excess : (K,) float64
+        Mean of one over the relative intensity.
+    """
+
+    frames: Indices
+    excess: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fields:
     """The fields of one angle at the frames of a series.
 
@@ -45,19 +62,23 @@ class Fields:
         Amplitude and phase of reference and sample; unit mean intensity.
     exponent : (N, 2) float64
         Minus the logarithm of the decay of both fields since the first frame.
+    excess : (N,) float64
+        One over the mean intensity, relative to that of frames with one component only.
     """
 
     component: Complex
     exponent: Array
+    excess: Array
 
     @classmethod
     def of(cls, d: Dynamics, q: float, kappa: float) -> Fields:
         """Fields at wavevector `q` with the component `kappa` along the flow, 1/Å."""
         s = d.fraction
-        amplitude = np.stack([1.0 - s, s], axis=1) / np.sqrt((1.0 - s) ** 2 + s**2)[:, None]
+        intensity = (1.0 - s) ** 2 + s**2
+        amplitude = np.stack([1.0 - s, s], axis=1) / np.sqrt(intensity)[:, None]
         phase = np.stack([np.zeros_like(s), kappa * d.displacement], axis=1)
         component = np.asarray(amplitude * np.exp(1j * phase), dtype=np.complex128)
-        return cls(component, 0.5 * q * q * np.stack([d.c_ref, d.c_sample], axis=1))
+        return cls(component, 0.5 * q * q * np.stack([d.c_ref, d.c_sample], axis=1), 1.0 / intensity)
 
     def between_frames(self, frames: Indices) -> Coherence:
         """Coherence among sets of single frames, (..., K) int64."""
@@ -95,6 +116,17 @@ class Fields:
         pair = np.stack([decay(2.0 * z[:, 0]), cross, cross, decay(2.0 * z[:, 1])], axis=-1)
         merged = np.einsum("kn,nab->kab", merge, density)
         return _coherence(merged, single, pair.reshape(*cross.shape, 2, 2))
+
+    def nodes(self, keep: Array, size: int, levels: int) -> Nodes:
+        """The nodes of `between_nodes`, which has the same arguments."""
+        n = keep.size
+        frames, excess = [], []
+        for side in (size << level for level in range(levels)):
+            first = np.arange(0, n, side)
+            held = np.add.reduceat(keep, first)
+            frames.append(np.stack([first, np.minimum(first + side, n), held.astype(np.int64)], axis=1))
+            excess.append(np.add.reduceat(keep * self.excess, first) / np.maximum(held, 1.0))
+        return Nodes(np.concatenate(frames), np.concatenate(excess))
 
 
 def first_nodes(n_frames: int, size: int, levels: int) -> Indices:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.fitting.identifiability import Determined, Weak, cautions, identify, natural_units, null_directions
-from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength
+from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength, counting_noise
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
 from hetdask.model.parameters import NAMES
@@ -160,9 +160,8 @@ def expected_covariance(
     runner: Runner,
     *,
     seed: int,
-    photons: float | None = None,
 ) -> Array:
-    """Covariance (p, p) of least-squares estimates under white and speckle noise; 0 along what is not determined.
+    """Covariance (p, p) of least-squares estimates under white, speckle and photon noise; 0 along what is undetermined.
 
     Parameters
     ----------
@@ -178,8 +177,6 @@ def expected_covariance(
     noise : NoiseStrength
     runner : Runner
     seed : int
-    photons : float, optional
-        Counted per speckle and frame; default no photon noise.
     """
     offset = result.offset + series.baseline
     weight = sigma**-2.0
@@ -188,10 +185,14 @@ def expected_covariance(
     def covariances(seed: tuple[int, ...], speckles: NDArray[np.int64]) -> Array:
         """What the speckles of each angle contribute (n_phi, p, p)."""
         contrast = result.contrast / offset
-        scores = score_covariance(series, values, free, contrast, runner, seed=seed, speckles=speckles, photons=photons)
+        scores = score_covariance(
+            series, values, free, contrast, runner, seed=seed, speckles=speckles, photons=noise.photons
+        )
         return inverse @ (strength[:, None, None] * scores) @ inverse
 
-    covariance = inverse @ np.einsum("m,mkl->kl", (weight * noise.sigma_white) ** 2, result.gauss_newton) @ inverse
+    # The speckles whose photons are counted bring their white noise with them.
+    white = np.maximum(noise.sigma_white**2 - (offset * counting_noise(series, values, noise)) ** 2, 0.0)
+    covariance = inverse @ np.einsum("m,mkl->kl", weight**2 * white, result.gauss_newton) @ inverse
     return np.asarray(covariance + simulated_covariance(covariances, series.n_phi, covariance, seed))
 
 

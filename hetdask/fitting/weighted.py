@@ -132,6 +132,7 @@ def weigh(
                 steps=STEPS,
                 least_rise=LEAST_RISE,
                 drift=drift,
+                photons=None if drift else noise.photons,
             )
         except (FitError, np.linalg.LinAlgError):
             return NO_NOISE

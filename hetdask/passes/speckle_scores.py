@@ -45,12 +45,13 @@ LEAST_CONTRAST: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Some speckles of one angle: contrast β, and the seed of their random numbers."""
+    """Some speckles of one angle: contrast β, the seed of their random numbers, and photons if they are counted."""
 
     angle: int
     contrast: float
     seed: tuple[int, ...]
     speckles: int
+    photons: float | None
 
 
 def score_covariance(
@@ -62,7 +63,7 @@ def score_covariance(
     *,
     seed: tuple[int, ...],
     speckles: NDArray[np.int64],
-    photons: float | None = None,
+    photons: Array | None = None,
 ) -> Array:
     """Covariance (n_phi, p, p) of the score of one speckle of each angle; 0 where none is simulated.
 
@@ -78,16 +79,23 @@ def score_covariance(
     seed : tuple of int
     speckles : (n_phi,) int64
         To be simulated for each angle; fewer where the contrast is low.
-    photons : float, optional
-        Mean count per speckle and frame, see `hetdask.model.simulate_speckle`; default no photon noise. The contrast of
-        counted speckles is one over a whole number.
+    photons : (n_phi,) float64, optional
+        Mean count per speckle and frame, see `hetdask.model.simulate_speckle`; infinite where there is no photon noise,
+        as everywhere by default.
     """
+    counted = [None] * series.n_phi if photons is None else [x if np.isfinite(x) else None for x in photons.tolist()]
     batches = [
-        _Batch(m, contrast_of_speckles(float(contrast[m])), (*seed, m, first), min(BATCH, int(speckles[m]) - first))
+        _Batch(
+            angle=m,
+            contrast=contrast_of_speckles(float(contrast[m])),
+            seed=(*seed, m, first),
+            speckles=min(BATCH, int(speckles[m]) - first),
+            photons=counted[m],
+        )
         for m in range(series.n_phi)
         for first in range(0, int(speckles[m]), BATCH)
     ]
-    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free, photons)
+    moments = runner.map(_moments, batches, series, np.asarray(vector, dtype=np.float64), free)
     total = np.zeros((series.n_phi, len(free), len(free)))
     for batch, moment in zip(batches, moments, strict=True):
         total[batch.angle] += moment * batch.speckles / speckles[batch.angle]
@@ -112,7 +120,7 @@ def mode_shares(contrast: float) -> dict[int, float]:
     return {few: share, few + 1: 1.0 - share}
 
 
-def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...], photons: float | None) -> Array:
+def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...]) -> Array:
     """Task: mean product (p, p) of the scores of simulated speckles."""
     rng = np.random.default_rng(batch.seed)
     moment = np.zeros((len(free), len(free)))
@@ -120,7 +128,7 @@ def _moments(batch: _Batch, series: Series, vector: Array, free: tuple[int, ...]
     for modes, share in mode_shares(batch.contrast).items():
         count = round(share * batch.speckles * min(1.0, MODES / modes))
         if count > 1:
-            scores = score.simulate(count, modes, rng, photons) * (batch.contrast * modes)
+            scores = score.simulate(count, modes, rng, batch.photons) * (batch.contrast * modes)
             moment += share * np.cov(scores, rowvar=False).reshape(moment.shape)
     return moment
 

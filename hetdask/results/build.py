@@ -285,6 +285,7 @@ def _angles(refinement: Refinement, store: StoreFacts, noise: NoiseModel | None)
             update={
                 "sigma_white": finite(noise.sigma_white[m]),
                 "speckles": finite(noise.speckles[m]) if np.isfinite(noise.speckles_range[m, 1]) else None,
+                "photons": finite(noise.photons[m]),
                 "expected_rms": finite(noise.expected_rms[m]),
             }
         )

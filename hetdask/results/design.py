@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 HEADS: Final = ("parameter", "value", "± error", "± weighted", "gain", "unit")
 TILE: Final = 512
-COUNTED: Final = (
-    "Photons are counted: errors of weighted fits are not predicted, since those weights do not know photon noise"
-)
 
 
 class DesignedParameter(Part):
@@ -38,9 +35,7 @@ class DesignedParameter(Part):
     unit: str
     identified: bool = Field(description="Whether such data determine it.")
     stderr: float | None = Field(description="Standard error with plain weights; null where it is not determined.")
-    stderr_weighted: float | None = Field(
-        description="The same with fit.weights: speckle; null with counted photons too."
-    )
+    stderr_weighted: float | None = Field(description="The same with fit.weights: speckle.")
 
 
 class DesignResult(Part):
@@ -122,7 +117,7 @@ def design(config: Settings | Mapping[str, Any] | str | Path) -> DesignResult:
         photons=plan.photons,
         seed=plan.seed,
     )
-    notes = list(found.cautions) if plan.photons is None else [*found.cautions, COUNTED]
+    notes = list(found.cautions)
     return DesignResult(
         parameters={
             NAMES[k]: DesignedParameter(

@@ -141,6 +141,11 @@ class AngleResult(Part):
     speckles: float | None = Field(
         description="Effective number of speckles; null where the residuals show no speckle noise."
     )
+    photons: float | None = Field(
+        default=None,
+        description="Photons of a speckle in a frame where one component is alone; null where the residuals show no "
+        "noise that frames share because photons are counted.",
+    )
     level: float | None = Field(
         default=None,
         description="Mean square residual over the expected one, about 1 for noise; null if not predicted.",

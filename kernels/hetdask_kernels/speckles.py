@@ -8,6 +8,11 @@ field correlation G. With a mean of 1, contrast β (modes of weight w with Σ w�
 where ijkl is the chain G_ij G_jk G_kl G_li. What one speckle adds to the noise of c2(i, j), normalised by the mean
 intensities of both frames, is ψ(i, j) = δ_i δ_j - c_ij (1 + δ_i + δ_j), δ = I/⟨I⟩ - 1.
 
+Counted photons add noise ε of their own to every frame, with the variance I/k for k photons in a frame of mean
+intensity. To ψ(i, j) it adds ε_i (I_j - ⟨I_i I_j⟩) + ε_j (I_i - ⟨I_i I_j⟩), which pixels share that share a frame:
+with c = β |G|² the covariance of those of frame i with j and l is (c_jl + κ(i, j, l) - c_ij c_il)/k. The rest, ε_i ε_j,
+is white.
+
 G_ij = u_i† E_ij u_j for two components with amplitudes and phases u and decays E (a diagonal). So a chain is the trace
 of a product of 2×2 matrices F_ij = u_i u_i† E_ij. Averages over frames of nodes put their mean into F.
 """
@@ -112,6 +117,80 @@ def block_variance(rows: Indices, columns: Indices, coherence: Array, chain: Com
     """Diagonal (n,) of `block_covariance`."""
     out = np.empty(rows.size)
     _block_variance(rows, columns, coherence, chain, contrast, out)
+    return out
+
+
+@njit(**JIT)
+def _with_frame(i, j, l, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
+    """Covariance of the photon noise of frame i in the pixels (i, j) and (i, l), for one photon."""
+    ijl = _times(_link(chain, i, j), _link(chain, j, l))
+    third = 2.0 * contrast * contrast * _trace(ijl, _link(chain, l, i))
+    return contrast * coherence[j, l] + third - contrast * contrast * coherence[i, j] * coherence[i, l]
+
+
+@njit(**JIT)
+def _shared_frames(i, j, k, l, nodes, excess, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
+    """What frames that the nodes i and k share add to the covariance of the blocks (i, j) and (k, l)."""
+    if nodes[i, 0] >= nodes[k, 1] or nodes[k, 0] >= nodes[i, 1]:
+        return 0.0
+    small, large = (i, k) if nodes[i, 1] - nodes[i, 0] <= nodes[k, 1] - nodes[k, 0] else (k, i)
+    return excess[small] / max(nodes[large, 2], 1) * _with_frame(small, j, l, coherence, chain, contrast)
+
+
+@njit(**JIT)
+def _photon_covariance_of(i, j, k, l, nodes, excess, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
+    return (
+        _shared_frames(i, j, k, l, nodes, excess, coherence, chain, contrast)
+        + _shared_frames(i, j, l, k, nodes, excess, coherence, chain, contrast)
+        + _shared_frames(j, i, k, l, nodes, excess, coherence, chain, contrast)
+        + _shared_frames(j, i, l, k, nodes, excess, coherence, chain, contrast)
+    )
+
+
+@njit(**JIT)
+def _photon_covariance(rows, columns, nodes, excess, coherence, chain, contrast, out):  # type: ignore[no-untyped-def]
+    for a in range(rows.shape[0]):
+        for b in range(a + 1):
+            out[a, b] = out[b, a] = _photon_covariance_of(
+                rows[a], columns[a], rows[b], columns[b], nodes, excess, coherence, chain, contrast
+            )
+
+
+def photon_covariance(
+    rows: Indices, columns: Indices, nodes: Indices, excess: Array, coherence: Array, chain: Complex, contrast: float
+) -> Array:
+    """Covariance matrix (n, n) of what counting one photon a frame adds to ψ, averaged over blocks of pixels.
+
+    Parameters
+    ----------
+    rows, columns : (n,) int64
+        Row and column node of each block.
+    nodes : (K, 3) int64
+        First frame of each node, the one after the last, and how many between them are data. Nodes are the same, or one
+        is a part of the other, or they share no frame.
+    excess : (K,) float64
+        Mean of one over the relative intensity of the frames.
+    coherence, chain, contrast
+        As in `block_covariance`.
+    """
+    out = np.empty((rows.size, rows.size))
+    _photon_covariance(rows, columns, nodes, excess, coherence, chain, contrast, out)
+    return out
+
+
+@njit(**JIT)
+def _photon_variance(rows, columns, nodes, excess, coherence, chain, contrast, out):  # type: ignore[no-untyped-def]
+    for a in range(rows.shape[0]):
+        i, j = rows[a], columns[a]
+        out[a] = _photon_covariance_of(i, j, i, j, nodes, excess, coherence, chain, contrast)
+
+
+def photon_variance(
+    rows: Indices, columns: Indices, nodes: Indices, excess: Array, coherence: Array, chain: Complex, contrast: float
+) -> Array:
+    """Diagonal (n,) of `photon_covariance`."""
+    out = np.empty(rows.size)
+    _photon_variance(rows, columns, nodes, excess, coherence, chain, contrast, out)
     return out
 
 

@@ -17,7 +17,15 @@ from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import cut_tile
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_gram, model_sums
-from hetdask_kernels.speckles import block_covariance, block_variance, mean_decay, pair_products, stencil_variance
+from hetdask_kernels.speckles import (
+    block_covariance,
+    block_variance,
+    mean_decay,
+    pair_products,
+    photon_covariance,
+    photon_variance,
+    stencil_variance,
+)
 
 _FRAMES = 16
 
@@ -75,6 +83,11 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         block_variance(rows, rows, single, chain, 0.5)
         stencil_variance(np.ones(1), single[None], chain[None], 0.5)
 
+    def photons() -> None:
+        nodes, coherence = np.array([[0, 1, 1]]), (np.ones((2, 2)), np.ones((2, 2, 2, 2), dtype=np.complex128))
+        photon_covariance(rows, rows, nodes, keep, *coherence, 0.5)
+        photon_variance(rows, rows, nodes, keep, *coherence, 0.5)
+
     return {
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
         "block_covariance": speckles,
@@ -92,6 +105,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
         "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
+        "photon_covariance": photons,
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
         "tile_residuals": residuals,

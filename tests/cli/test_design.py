@@ -33,16 +33,17 @@ def test_more_speckles_give_smaller_errors(plan: str, capsys: pytest.CaptureFixt
     assert few["stderr_weighted"] < few["stderr"]
 
 
-def test_photons_add_noise_and_weights_do_not_know_them(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_photons_add_noise_that_weights_know(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["design", plan]) == 0
     assert "\u00b1 weighted" in capsys.readouterr().out
-    assert run(["design", plan, "--json"]) == 0
-    without = json.loads(capsys.readouterr().out)["parameters"]["beta"]["stderr"]
-    assert run(["design", plan, "--json", "--set", "simulation.photons=1.0"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["parameters"]["beta"]["stderr"] > 1.1 * without
-    assert found["parameters"]["beta"]["stderr_weighted"] is None
-    assert "Photons are counted" in found["notes"][-1]
+    found = []
+    for photons in ("null", "1.0", "0.5"):
+        assert run(["design", plan, "--json", "--set", f"simulation.photons={photons}"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["parameters"]["beta"])
+    none, many, few = found
+    assert many["stderr"] > 1.1 * none["stderr"]
+    assert none["stderr_weighted"] < many["stderr_weighted"] < few["stderr_weighted"]
+    assert many["stderr_weighted"] < many["stderr"]
 
 
 def test_what_would_not_be_determined_is_named(plan: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,9 +65,8 @@ def test_scores_of_counted_photons_scatter_as_those_of_simulated_maps() -> None:
         c2 = simulate_speckle(FLOW, TIME, PHI[:1], Q[:1], speckles=speckles, modes=2, photons=photons, rng=rng)[0]
         wanted.append((c2[row, column] - 1.0 - 0.5 * g) @ slopes[:, few])
     covariance = np.cov(np.array(wanted), rowvar=False) * speckles
-    found = score_covariance(
-        series(), FLOW, few, np.full(2, 0.5), InlineRunner(), seed=(3,), speckles=np.array([4096, 0]), photons=photons
-    )
+    counted = {"speckles": np.array([4096, 0]), "photons": np.array([photons, np.inf])}
+    found = score_covariance(series(), FLOW, few, np.full(2, 0.5), InlineRunner(), seed=(3,), **counted)
     without = score_covariance(
         series(), FLOW, few, np.full(2, 0.5), InlineRunner(), seed=(3,), speckles=np.array([4096, 0])
     )
