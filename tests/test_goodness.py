@@ -15,7 +15,6 @@ from hetdask.fitting import refine
 from hetdask.fitting.deviations import deviations_of
 from hetdask.fitting.goodness import Check, Goodness, _neighbours, _smooth, _smooth_chance
 from hetdask.fitting.noise_evidence import AngleBlocks, _after_fit
-from hetdask.fitting.noise_prediction import Predicted
 from hetdask.fitting.quality import QualityLevels, judge
 from hetdask.model import ThirdComponent, simulate_gaussian, simulate_speckle
 from hetdask.options import problem_of
@@ -83,15 +82,13 @@ def test_what_a_fit_leaves_of_speckle_noise_agrees_with_fits_of_simulated_noise(
     for _ in range(2):
         factor = rng.normal(size=(12, 4)) * np.array([3.0, 1.0, 0.3, 0.1])
         factors.append(factor)
-        speckle = Predicted(factor @ factor.T, 0.0, 0.0, np.empty(0))
         angles.append(
             AngleBlocks(
                 held=np.ones(12, dtype=np.bool_), residual=rng.normal(size=12), scaling=rng.normal(size=(12, 2)),
-                slopes=rng.normal(size=(12, 3)), drift=0.0, rest={}, signal=np.empty(0), speckle=speckle,
-                photon=speckle.times(0.0),
+                slopes=rng.normal(size=(12, 3)), drift=0.0, rest={}, signal=np.empty(0), prediction=None,
             )
         )  # fmt: skip
-    expected = np.array(list(_after_fit(angles, [angle.predicted(np.inf).covariance for angle in angles])))
+    expected = np.array(list(_after_fit(angles, [factor @ factor.T for factor in factors])))
     # Least squares of both angles with a scaling each and common parameters, angles weighted by their residuals.
     design = np.zeros((24, 7))
     weight = np.repeat([1.0 / np.linalg.norm(angle.residual) for angle in angles], 12)

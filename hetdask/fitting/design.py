@@ -80,7 +80,7 @@ def design(
     count = np.full(series.n_phi, np.inf if photons is None else photons)
     noise = NoiseStrength(np.zeros(series.n_phi), np.full(series.n_phi, float(speckles)), count)
     noise = replace(noise, sigma_white=counting_noise(series, vector, noise))
-    pixel = np.array([angle.predicted(k).pixel for angle, k in zip(gathered.angles, count.tolist(), strict=True)])
+    pixel = np.array([angle.prediction.of(k).pixel for angle, k in zip(gathered.angles, count.tolist(), strict=True)])
     pixel /= speckles
     sigma = np.sqrt(pixel + noise.sigma_white**2)
     result, unit = project(passes(vector, free)), natural_units(vector, series)[list(free)]

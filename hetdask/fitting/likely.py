@@ -183,7 +183,7 @@ def weighted_sums(gathered: Gathered, noise: NoiseStrength, slope: Array) -> Wei
     squares, gradient, information = 0.0, np.zeros(slope.shape[1]), np.zeros((slope.shape[1],) * 2)
     spread = 0.0
     for m, angle in enumerate(gathered.angles):
-        covariance = angle.predicted(float(noise.photons[m])).covariance / noise.speckles[m]
+        covariance = angle.prediction.of(float(noise.photons[m])).covariance / noise.speckles[m]
         covariance[np.diag_indices_from(covariance)] += noise.sigma_white[m] ** 2
         columns = np.column_stack([angle.scaling, angle.rest["contrast"] * (angle.slopes @ slope), angle.residual])
         root = np.linalg.cholesky(covariance)

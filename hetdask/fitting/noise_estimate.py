@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from hetdask.data.noise import robust_scatter
-from hetdask.fitting.noise_evidence import AngleBlocks, Evidence, Gathered
+from hetdask.fitting.noise_evidence import Evidence, Gathered, Unabsorbed
 
 Array = NDArray[np.float64]
 
@@ -50,6 +50,9 @@ LEAST_PHOTON_NOISE: Final = 1e-3
 PHOTON_PRECISION: Final = 0.1
 """Relative, of the strength of photon noise."""
 
+MOST_ANGLES: Final = 24
+"""Of one wavevector that are asked how strong photon noise is."""
+
 PHOTON_RISE: Final = 1.0
 """Log-likelihood that photon noise must gain to be believed."""
 
@@ -65,7 +68,8 @@ def find_photons(gathered: Gathered, group: NDArray[np.int64]) -> Array:
     photons = np.full(group.size, np.inf)
     for k in range(group.max() + 1):
         members = np.flatnonzero(group == k)
-        angles = [gathered.angles[m] for m in members]
+        some = members[:: -(-members.size // MOST_ANGLES)]
+        angles = [gathered.angles[m].without_fit() for m in some]
         none = _with_photon_noise(angles, gathered.deviates, 0.0)
         if none.share[0] < 2.0 * none.errors()[1][0]:
             continue  # without speckle noise there is none to tell photon noise from
@@ -75,7 +79,7 @@ def find_photons(gathered: Gathered, group: NDArray[np.int64]) -> Array:
             """Photon noise of a speckle if all white noise comes from counting."""
             return float(np.median(np.sqrt(found.white / found.share[0]) / offset))
 
-        def loss(log_ratio: float, angles: list[AngleBlocks] = angles, none: Estimate = none) -> float:
+        def loss(log_ratio: float, angles: list[Unabsorbed] = angles, none: Estimate = none) -> float:
             found = _with_photon_noise(angles, gathered.deviates, float(np.exp(log_ratio)), none)
             off = (log_ratio - np.log(counting(found)) - COUNTING[0]) / COUNTING[1]
             return none.log_likelihood - found.log_likelihood + 0.5 * float(off) ** 2
@@ -92,7 +96,7 @@ def find_photons(gathered: Gathered, group: NDArray[np.int64]) -> Array:
 
 
 def _with_photon_noise(
-    angles: list[AngleBlocks], deviates: Array, ratio: float, start: Estimate | None = None
+    angles: list[Unabsorbed], deviates: Array, ratio: float, start: Estimate | None = None
 ) -> Estimate:
     """Estimate for angles of one group whose speckles have 1/`ratio` photons in a frame, perhaps from another one."""
     photons = 1.0 / ratio if ratio > 0.0 else np.inf

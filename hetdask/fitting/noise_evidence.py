@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hetdask.data.reduction import Blocks, Reduced, level_of_nodes
 from hetdask.errors import FitError
-from hetdask.fitting.noise_prediction import NEIGHBOURS, Partition, Predicted, predict, sample
+from hetdask.fitting.noise_prediction import NEIGHBOURS, Partition, Prediction, sample
 from hetdask.fitting.speckle_covariance import Fields
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import dynamics
@@ -29,10 +29,6 @@ Indices = NDArray[np.int64]
 
 FINE_NODES: Final = 128
 """Residuals are looked at on the finest level of the ladder with no more groups of frames than this."""
-
-LEAST_CONTRAST: Final = 0.01
-"""Speckle statistics of a contrast that is not positive would have no meaning."""
-
 
 DRIFT_ROUNDS: Final = 3
 """Rounds in which a drift is found: it changes what offset and contrast are."""
@@ -83,12 +79,12 @@ class Evidence:
     inside_count: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class AngleBlocks:
     """Larger blocks of one angle, weighted with the root of their pixels: what `Evidence` follows from.
 
-    `residual` (n,), `scaling` (n, s) for offset, contrast and perhaps a drift, `slopes` (n, p) of the model, noise of
-    speckles and of photons. The data were divided by 1 + ½ `drift` u of both frames, with the time u from -½ to ½.
+    `residual` (n,), `scaling` (n, s) for offset, contrast and perhaps a drift, `slopes` (n, p) of the model, and the
+    noise that it predicts. The data were divided by 1 + ½ `drift` u of both frames, with the time u from -½ to ½.
     """
 
     held: NDArray[np.bool_]
@@ -98,8 +94,7 @@ class AngleBlocks:
     drift: float
     rest: dict[str, float]
     signal: Array
-    speckle: Predicted
-    photon: Predicted
+    prediction: Prediction
 
     @classmethod
     def of(
@@ -138,8 +133,6 @@ class AngleBlocks:
         def joined(values: Array) -> Array:
             return np.asarray(partition.sums(weight * values)[held] / np.sqrt(total))
 
-        beta = min(max(contrast / offset, LEAST_CONTRAST), 1.0)
-        speckle, photon = predict(fields, partition, keep, held, weight, beta)
         summed = joined(residual)
         frames = fields.between_frames(sample(reduced.blocks.n_frames)[0])
         return cls(
@@ -157,45 +150,49 @@ class AngleBlocks:
                 "inside_count": float(np.count_nonzero(weight) - total.size),
             },
             signal=contrast * (np.diagonal(frames.intensity, 4, 1, 2) @ NEIGHBOURS),
-            speckle=speckle.times(offset**2),
-            photon=photon.times(offset**2),
+            prediction=Prediction(fields, partition, keep, weight, contrast, offset),
         )
 
-    def predicted(self, photons: float) -> Predicted:
-        """Noise of one speckle with so many photons in each frame; infinitely many add none."""
-        return self.speckle.plus(self.photon.times(1.0 / photons))
-
-    @cached_property
-    def _basis(self) -> Array:
-        """Directions (n, k) that neither scaling nor parameters can absorb."""
+    def without_fit(self) -> Unabsorbed:
+        """What neither scaling nor parameters can absorb."""
         tangent = np.concatenate([self.scaling, self.slopes], axis=1)
         tangent /= np.maximum(np.linalg.norm(tangent, axis=0), np.finfo(np.float64).tiny)
-        return np.asarray(np.linalg.qr(tangent, mode="complete")[0][:, tangent.shape[1] :])
+        return Unabsorbed(self, np.linalg.qr(tangent, mode="complete")[0][:, tangent.shape[1] :])
+
+
+class Unabsorbed:
+    """Blocks of one angle along the directions `basis` (n, k) that a fit leaves alone."""
+
+    def __init__(self, blocks: AngleBlocks, basis: Array) -> None:
+        self.blocks, self._basis = blocks, basis
+        self._residual = basis.T @ blocks.residual
 
     @cached_property
-    def _inner(self) -> tuple[Array, Array, Array]:
-        """Along these directions: covariance of speckles and of photons, and the residuals."""
-        basis = self._basis
-        speckle, photon = (basis.T @ one.covariance @ basis for one in (self.speckle, self.photon))
-        return speckle, photon, basis.T @ self.residual
+    def _speckle(self) -> Array:
+        return np.asarray(self._basis.T @ self.blocks.prediction.speckle.covariance @ self._basis)
+
+    @cached_property
+    def _photon(self) -> Array:
+        return np.asarray(self._basis.T @ self.blocks.prediction.photon.covariance @ self._basis)
 
     def evidence(self, photons: float, after: tuple[float, float] | None = None) -> Evidence:
-        """Independent components of what neither scaling nor parameters can absorb.
+        """Independent components.
 
         `after` is what a joint fit leaves of the covariance, see `_after_fit`; without it, what follows from it is NaN,
         and there are no axes.
         """
-        speckle, counting, residual = self._inner
-        variances, vectors = np.linalg.eigh(speckle + counting / photons)
+        blocks = self.blocks
+        covariance = self._speckle + self._photon / photons if np.isfinite(photons) else self._speckle
+        variances, vectors = np.linalg.eigh(covariance)
         vectors = vectors[:, ::-1]
-        predicted = self.predicted(photons)
-        axes = np.zeros((self.held.size, variances.size if after else 0))
+        predicted = blocks.prediction.of(photons)
+        axes = np.zeros((blocks.held.size, variances.size if after else 0))
         if after:
-            axes[self.held] = self._basis @ vectors
+            axes[blocks.held] = self._basis @ vectors
         remaining, fluctuation = after or (np.nan, np.nan)
         return Evidence(
             predicted=np.maximum(variances[::-1], 0.0),
-            components=vectors.T @ residual,
+            components=vectors.T @ self._residual,
             axes=axes,
             absorbed=float(np.trace(predicted.covariance)) - remaining,
             remaining=remaining,
@@ -203,12 +200,12 @@ class AngleBlocks:
             pixel=predicted.pixel,
             inside_predicted=predicted.inside,
             neighbours=predicted.neighbours,
-            signal=self.signal,
-            **self.rest,
+            signal=blocks.signal,
+            **blocks.rest,
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
     """Blocks of residuals of a model.
 
@@ -233,9 +230,9 @@ class Gathered:
 
     def evidence(self, photons: Array) -> list[Evidence]:
         """Evidence of every angle, for so many photons (n_phi,) of a speckle in a frame."""
-        counts = photons.tolist()
-        after = _after_fit(self.angles, [x.predicted(k).covariance for x, k in zip(self.angles, counts, strict=True)])
-        return [x.evidence(k, rest) for x, k, rest in zip(self.angles, counts, after, strict=True)]
+        counted = list(zip(self.angles, photons.tolist(), strict=True))
+        after = _after_fit(self.angles, [angle.prediction.of(count).covariance for angle, count in counted])
+        return [angle.without_fit().evidence(count, rest) for (angle, count), rest in zip(counted, after, strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:

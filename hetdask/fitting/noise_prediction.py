@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hetdask.data.reduction import Blocks, level_of_nodes
-from hetdask.fitting.speckle_covariance import Fields, first_nodes
+from hetdask.fitting.speckle_covariance import Coherence, Fields, first_nodes
 from hetdask_kernels.speckles import (
     block_covariance,
     block_variance,
@@ -29,6 +29,9 @@ COARSE_NODES: Final = 64
 
 WIDTH: Final = 3
 """These are so many of their sides away from the diagonal."""
+
+LEAST_CONTRAST: Final = 0.01
+"""Speckle statistics of a contrast that is not positive would have no meaning."""
 
 SAMPLES: Final = 1024
 """Pixels that stand for all of a map."""
@@ -116,42 +119,80 @@ class Predicted:
         )
 
 
-def predict(
-    fields: Fields, partition: Partition, keep: Array, held: NDArray[np.bool_], weight: Array, beta: float
-) -> tuple[Predicted, Predicted]:
-    """Noise of speckles of contrast `beta` and of their photons, for an offset of 1.
+class Prediction:
+    """Noise that the model predicts for one angle, computed when it is asked for.
 
-    `keep` (N,) is 1 for frames that are data, `held` tells the larger blocks with data, `weight` (n_fine,) the pixels
-    of the smaller ones.
+    Parameters
+    ----------
+    fields : Fields
+    partition : Partition
+    keep : (N,) float64
+        1 for frames that are data.
+    weight : (n_fine,) float64
+        Pixels of the smaller blocks.
+    contrast, offset : float
+        Of c2; the noise is that of c2 too.
     """
-    total = partition.sums(weight)[held]
-    rows, columns = (index[held] for index in partition.coarse)
-    found = fields.between_nodes(keep, partition.size, partition.levels)
-    nodes = fields.nodes(keep, partition.size, partition.levels)
-    frames = sample(keep.size)[0]
-    local = fields.between_frames(frames)
 
-    def of(covariance: Array, fine: Array, single: Array, neighbours: Array) -> Predicted:
-        return Predicted(
-            covariance=covariance * np.sqrt(np.outer(total, total)),
-            pixel=float(np.mean(single)),
-            inside=float(weight @ fine - total @ np.diag(covariance)),
-            neighbours=neighbours,
+    def __init__(
+        self, fields: Fields, partition: Partition, keep: Array, weight: Array, contrast: float, offset: float
+    ) -> None:
+        self._fields, self._partition, self._keep, self._weight = fields, partition, keep, weight
+        self._beta, self._square = min(max(contrast / offset, LEAST_CONTRAST), 1.0), offset**2
+        total = partition.sums(weight)
+        self._held = total > 0.0
+        self._total = total[self._held]
+
+    @cached_property
+    def speckle(self) -> Predicted:
+        """Noise of one speckle."""
+        rows, columns = self._larger
+        nodes, pixels, beta = self._nodes(), self._pixels()[1], self._beta
+        return self._of(
+            block_covariance(rows, columns, nodes.intensity, nodes.chain, beta),
+            block_variance(*self._partition.fine, nodes.intensity, nodes.chain, beta),
+            stencil_variance(ONE_PIXEL, pixels.intensity, pixels.chain, beta),
+            stencil_variance(NEIGHBOURS, pixels.intensity, pixels.chain, beta),
         )
 
-    speckle = of(
-        block_covariance(rows, columns, found.intensity, found.chain, beta),
-        block_variance(*partition.fine, found.intensity, found.chain, beta),
-        stencil_variance(ONE_PIXEL, local.intensity, local.chain, beta),
-        stencil_variance(NEIGHBOURS, local.intensity, local.chain, beta),
-    )
-    # Pixels along the diagonal share no frames, so that their differences have the variance of one of them.
-    b = beta * np.diagonal(local.intensity, 4, 1, 2)
-    counted = (fields.excess[frames[:, :4]] + fields.excess[frames[:, 4:]]) * (beta + 2.0 * beta * b - b * b)
-    photon = of(
-        photon_covariance(rows, columns, nodes.frames, nodes.excess, found.intensity, found.chain, beta),
-        photon_variance(*partition.fine, nodes.frames, nodes.excess, found.intensity, found.chain, beta),
-        counted[:, 0],
-        counted @ NEIGHBOURS**2,
-    )
-    return speckle, photon
+    @cached_property
+    def photon(self) -> Predicted:
+        """Noise of one photon of it in each frame."""
+        rows, columns = self._larger
+        found, beta, excess = self._nodes(), self._beta, self._fields.excess
+        nodes = self._fields.nodes(self._keep, self._partition.size, self._partition.levels)
+        frames, pixels = self._pixels()
+        b = beta * np.diagonal(pixels.intensity, 4, 1, 2)
+        counted = (excess[frames[:, :4]] + excess[frames[:, 4:]]) * (beta + 2.0 * beta * b - b * b)
+        # Pixels along the diagonal share no frames, so that their differences have the variance of one of them.
+        return self._of(
+            photon_covariance(rows, columns, nodes.frames, nodes.excess, found.intensity, found.chain, beta),
+            photon_variance(*self._partition.fine, nodes.frames, nodes.excess, found.intensity, found.chain, beta),
+            counted[:, 0],
+            counted @ NEIGHBOURS**2,
+        )
+
+    def of(self, photons: float) -> Predicted:
+        """Noise of one speckle with so many photons in each frame; infinitely many add none."""
+        return self.speckle.plus(self.photon.times(1.0 / photons)) if np.isfinite(photons) else self.speckle
+
+    @property
+    def _larger(self) -> tuple[Indices, Indices]:
+        rows, columns = self._partition.coarse
+        return rows[self._held], columns[self._held]
+
+    def _nodes(self) -> Coherence:
+        return self._fields.between_nodes(self._keep, self._partition.size, self._partition.levels)
+
+    def _pixels(self) -> tuple[Indices, Coherence]:
+        frames = sample(self._keep.size)[0]
+        return frames, self._fields.between_frames(frames)
+
+    def _of(self, covariance: Array, fine: Array, single: Array, neighbours: Array) -> Predicted:
+        found = Predicted(
+            covariance=covariance * np.sqrt(np.outer(self._total, self._total)),
+            pixel=float(np.mean(single)),
+            inside=float(self._weight @ fine - self._total @ np.diag(covariance)),
+            neighbours=neighbours,
+        )
+        return found.times(self._square)

@@ -115,7 +115,7 @@ class Verdict:
     ----------
     believed : bool
     at_once : bool
-        Whether the starts of a single round are enough to believe it.
+        Whether it is believed without another round of random points.
     position : (n,) float64
         Coordinates that the judge came to, which may lead to a better optimum.
     """
@@ -295,7 +295,8 @@ def search(
         starts += len(found)
         pool.add(found)
         evaluations += sum(x.evaluations for x in found)
-        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), number) and pool.agreed
+        looked_around = number >= max(1, len(given_rounds))
+        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), looked_around) and pool.agreed
         if on_round is not None:
             on_round(number + 1, most, pool.optima[0].chi_squared)
         if done:
@@ -364,9 +365,9 @@ def _judged(pool: _Pool, judge: Callable[[Array], Verdict]) -> Verdict:
     return verdict
 
 
-def _suffices(verdict: Verdict, number: int) -> bool:
-    """Whether a search may end after the round of this number, the first being 0."""
-    return verdict.believed and (verdict.at_once or number > 0)
+def _suffices(verdict: Verdict, looked_around: bool) -> bool:
+    """Whether a search may end, with a round from its own random points or without."""
+    return verdict.believed and (verdict.at_once or looked_around)
 
 
 def _coarse(passes: ReducedPasses) -> ReducedPasses:

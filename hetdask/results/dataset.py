@@ -122,6 +122,7 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
         ("sigma", "", "standard deviation of one pixel, as chi-squared uses it"),
         ("sigma_white", "", "white noise of one pixel"),
         ("speckles", "", "effective number of speckles"),
+        ("photons", "", "photons of a speckle in a frame where one component is alone"),
         ("residual_rms", "", "root mean square residual"),
         ("expected_rms", "", "root mean square residual that white and speckle noise predict"),
         ("level", "", "mean square residual over the expected one"),
