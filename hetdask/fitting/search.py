@@ -67,6 +67,9 @@ SAME_LEVEL: Final = 1e-4
 POLISH: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 60}
 FINISH: Final = {"ftol": 1e-8, "xtol": 1e-7, "gtol": 1e-10, "max_nfev": 100}
 
+NEAR: Final = 0.2
+"""Optima whose χ² is so much larger than that of the best one, relative, are not finished as carefully."""
+
 GROUPS: Final = {
     "reference": ("log_rate_ref", "exponent_ref", "offset_share_ref", "offset_ref"),
     "sample": ("log_rate_sample", "exponent_sample", "offset_share_sample", "offset_sample"),
@@ -301,7 +304,9 @@ def search(
             on_round(number + 1, most, pool.optima[0].chi_squared)
         if done:
             break
-    finished = runner.map(_finish, [x.position for x in pool.optima], passes, coordinates)
+    limit = (1.0 + NEAR) * pool.optima[0].chi_squared
+    ends = [(x.position, FINISH if x.chi_squared <= limit else POLISH) for x in pool.optima]
+    finished = runner.map(_finish, ends, passes, coordinates)
     final = _Pool(passes, coordinates)
     final.add(finished, [x.reached for x in pool.optima])
     believed = None if judge is None else _judged(final, judge).believed
@@ -329,7 +334,7 @@ def descend(passes: ReducedPasses, problem: Problem) -> tuple[Coordinates, Array
     if not coordinates.names:
         return coordinates, np.empty(0)
     start = np.clip(coordinates.encode(problem.start), coordinates.lower, coordinates.upper)
-    return coordinates, _finish(start, passes, coordinates).position
+    return coordinates, _finish((start, FINISH), passes, coordinates).position
 
 
 def _given_rounds(seed: int, given: Array, coordinates: Coordinates) -> list[list[_Start]]:
@@ -400,9 +405,10 @@ def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> 
     return replace(_polish(target, points[best], coordinates, POLISH), point=best)
 
 
-def _finish(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
-    """Task of a search: polish an optimum on finer data."""
-    return _polish(_Target(passes, coordinates), position, coordinates, FINISH)
+def _finish(end: tuple[Array, dict[str, float]], passes: ReducedPasses, coordinates: Coordinates) -> _Found:
+    """Task of a search: polish an optimum on finer data, with these tolerances."""
+    position, tolerances = end
+    return _polish(_Target(passes, coordinates), position, coordinates, tolerances)
 
 
 def _candidates(rng: np.random.Generator, coordinates: Coordinates, base: Array | None) -> Array:
