@@ -13,6 +13,8 @@ A decay is a row of four: reference, sample, real and imaginary part of the cros
 from __future__ import annotations
 
 import math
+import threading
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -71,6 +73,10 @@ def block_sums(
         Count, Σe and Σe² of each block; added to.
     """
     _block_sums(tile, row, column, baseline, first_row, first_column, size, sums)
+
+
+_LOCAL: Final = threading.local()
+_NOTHING: Final = np.empty(0)
 
 
 @njit(**JIT)
@@ -225,6 +231,8 @@ def _block_model(  # type: ignore[no-untyped-def]
     following,
     missing,
     count,
+    left_slope,
+    right_slope,
     out,
 ):
     n, lanes, nodes = fraction.shape[0], gradient.shape[1], offset[-1]
@@ -233,7 +241,6 @@ def _block_model(  # type: ignore[no-untyped-def]
         _store(step, i, _decay(c_ref, c_sample, displacement, max(i - 1, 0), i, q, kappa))
         _store(through, i, (1.0, 1.0, 1.0, 0.0))
     left, right = np.empty((nodes, 4)), np.empty((nodes, 4))
-    left_slope, right_slope = np.empty((nodes, 4, lanes)), np.empty((nodes, 4, lanes))
     own = np.zeros((n_own, 1 + lanes))
     _frames(fraction, keep, gradient, gain, sign, left, right, left_slope, right_slope)
     _merge(step, offset, through, hop, left, right, left_slope, right_slope, own)
@@ -288,8 +295,20 @@ def block_model(
         0 where a block has no data.
     """
     out = np.zeros((nodes[2].size, 1 + slopes[0].shape[1]))
-    _block_model(*motion, fraction, keep, q, kappa, *slopes, *nodes, missing, count, out)
+    left, right = _scratch(int(nodes[0][-1]), slopes[0].shape[1])
+    _block_model(*motion, fraction, keep, q, kappa, *slopes, *nodes, missing, count, left, right, out)
     return out
+
+
+def _scratch(nodes: int, lanes: int) -> Array:
+    """Memory (2, nodes, 4, lanes) for the derivatives of all nodes, the same at the next call of this thread.
+
+    The system would take megabytes back after each call, and making their pages anew takes longer than to fill them.
+    """
+    slopes: Array = getattr(_LOCAL, "slopes", _NOTHING)
+    if slopes.shape != (shape := (2, nodes, 4, lanes)):
+        slopes = _LOCAL.slopes = np.empty(shape)
+    return slopes
 
 
 @njit(fastmath=REORDER, **JIT)
