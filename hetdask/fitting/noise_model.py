@@ -1,10 +1,11 @@
-"""White noise and speckle number of a data set, and whether residuals are no more than that.
+"""White noise, speckle and photon number of a data set, and whether residuals are no more than that.
 
 White noise σ is independent from pixel to pixel. Speckle noise of P speckles is correlated over the map in a way that
 the model predicts. Independent components of the residuals (`hetdask.fitting.noise_evidence`) have the variances
 σ² + λ_k/P with known λ_k, so both follow by restricted maximum likelihood: from hundreds of components of every angle,
 which says far more than a structure function of the residuals at a few distances. Neighbouring pixels bound σ² + λ/P
-from above whatever the model.
+from above whatever the model. Counted photons add to λ_k what their frames share; their number is sought where the
+residuals are most likely (`hetdask.fitting.noise_estimate`).
 
 Residuals of the right model then have the predicted variance at all scales, inside the blocks and between them, and
 those of different angles have nothing in common, since each angle sees speckles of its own. Residuals of a wrong

@@ -46,6 +46,8 @@ ANGLE_HEADS: Final = ("phi (°)", "q (1/Å)", "contrast", "offset", "sigma", "re
 
 NOISE_HEADS: Final = ("expected", "speckles")
 
+PHOTONS_HEAD: Final = "photons"
+
 METHOD_HEADS: Final = ("method", "chi²", "chi²/dof", "iterations", "evaluations", "time", "status")
 
 BOOTSTRAP_HEADS: Final = ("parameter", "value", "± error", "± refits", "68 %", "95 %", "bias", "unit")
@@ -130,7 +132,8 @@ def status_line(result: Result) -> str:
 
 def angle_heads(result: Result) -> tuple[str, ...]:
     """Heads of the table of maps: what noise predicts is left out where nothing was predicted."""
-    return (*ANGLE_HEADS, *(NOISE_HEADS if is_judged(result) else ()))
+    judged = NOISE_HEADS if is_judged(result) else ()
+    return (*ANGLE_HEADS, *judged, *((PHOTONS_HEAD,) if _is_counted(result) else ()))
 
 
 def is_judged(result: Result) -> bool:
@@ -138,8 +141,14 @@ def is_judged(result: Result) -> bool:
     return any(angle.expected_rms is not None for angle in result.angles)
 
 
-def angle_cells(angle: AngleResult, *, judged: bool) -> tuple[str, ...]:
+def _is_counted(result: Result) -> bool:
+    """Whether they show that photons were counted."""
+    return any(angle.photons is not None for angle in result.angles)
+
+
+def angle_cells(angle: AngleResult, result: Result) -> tuple[str, ...]:
     """Numbers of one map as text, under `angle_heads`."""
+    judged = (format_number(angle.expected_rms, 3), _rounded(angle.speckles)) if is_judged(result) else ()
     return (
         format_fixed(angle.phi, 2),
         format_number(angle.q),
@@ -148,7 +157,8 @@ def angle_cells(angle: AngleResult, *, judged: bool) -> tuple[str, ...]:
         format_number(angle.sigma, 3),
         format_number(angle.residual_rms, 3),
         format_fixed(angle.reduced_chi_squared, 3),
-        *((format_number(angle.expected_rms, 3), _rounded(angle.speckles)) if judged else ()),
+        *judged,
+        *((format_number(angle.photons, 2),) if _is_counted(result) else ()),
     )
 
 
@@ -413,7 +423,7 @@ def _angle_table(result: Result) -> Table:
         angle = result.angles[index]
         note = "" if angle.quality == "not judged" else angle.quality
         warn = note not in {"", "excellent", "acceptable"}
-        add_row(table, (*angle_cells(angle, judged=is_judged(result)), note), False, warn)
+        add_row(table, (*angle_cells(angle, result), note), False, warn)
     return table
 
 

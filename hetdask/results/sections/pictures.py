@@ -26,7 +26,6 @@ from hetdask.results.summary import (
     angle_cells,
     angle_heads,
     bootstrap_rows,
-    is_judged,
     method_rows,
     profile_rows,
     search_line,
@@ -87,10 +86,7 @@ def maps(page: Page) -> Fields:
         "thumbnails": [],
         "count": len(result.angles),
         "heads": (*angle_heads(result), "pixels", "quality"),
-        "rows": [
-            (*angle_cells(angle, judged=is_judged(result)), f"{angle.n_points:,}", angle.quality)
-            for angle in result.angles
-        ],
+        "rows": [(*angle_cells(angle, result), f"{angle.n_points:,}", angle.quality) for angle in result.angles],
     }
     if dataset is not None and "data" in dataset:
         fields.update(_thumbnails(dataset))
