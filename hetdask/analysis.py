@@ -31,7 +31,7 @@ from hetdask.fitting.profile import profile
 from hetdask.fitting.reduced import looks_at_pixels
 from hetdask.fitting.refits import prepare_refits
 from hetdask.fitting.uncertainty import uncertainty_of
-from hetdask.fitting.weighted import weigh
+from hetdask.fitting.weighted import weigh, with_promise
 from hetdask.learn.history import append, record_of
 from hetdask.model.parameters import NAMES
 from hetdask.options import levels_of, methods_of, problem_of, refit_task
@@ -271,7 +271,9 @@ def _analyse(
         noise = facts["noise"] = None if near is None else near.noise
     with stages("errors"):
         fitted = passes if data is None or best.retained_information is None else data
-        facts["uncertainty"] = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
+        uncertainty = uncertainty_of(fitted, best, noise, runner, seed=settings.fit.seed)
+        other = settings.fit.weights != "plain" or best.robust
+        facts["uncertainty"] = with_promise(uncertainty, None if other else near, problem.free, reduced.series)
     facts["goodness"] = None if near is None else goodness_of(best, near.noise, near.structure)
     best = _weighted(passes, reduced, problem, best, facts, settings, stages)
     with stages("residuals"):

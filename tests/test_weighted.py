@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,18 @@ def test_weights_go_with_least_squares_only() -> None:
     for options, said in (({"method": "robust"}, "weights least squares"), ({"bootstrap": 40}, "plain weights")):
         with pytest.raises(ConfigError, match=said):
             hetdask.load_settings({"fit": {"weights": "speckle", **options}})
+
+
+def test_a_plain_fit_says_how_much_smaller_errors_could_be(weighted: list[Result], tmp_path: Path) -> None:
+    plain = fit(tmp_path, speckles(0), weights="plain")
+    assert plain.errors_note is not None
+    found = re.search(r"weights: speckle would make them about ([\d.]+) times smaller", plain.errors_note)
+    assert found is not None, plain.errors_note
+    ratios = [plain.parameters[name].stderr / weighted[0].parameters[name].stderr for name in SLOW]  # type: ignore[operator]
+    assert float(found[1]) == pytest.approx(np.exp(np.mean(np.log(ratios))), rel=0.1)
+    assert "times smaller" not in weighted[0].errors_note
+
+
+def test_white_noise_promises_nothing(tmp_path: Path) -> None:
+    maps = simulate_gaussian(SLOW, TIME, PHI, Q, sigma=0.02, rng=np.random.default_rng(1))
+    assert "times smaller" not in fit(tmp_path, maps, weights="plain").errors_note

@@ -13,7 +13,7 @@ from hetdask.data.reduction import choose_level, reduce_store
 from hetdask.errors import FitError
 from hetdask.fitting.coordinates import Coordinates, make_coordinates
 from hetdask.fitting.goodness import Check, structure_of
-from hetdask.fitting.likely import Likely, most_likely
+from hetdask.fitting.likely import Likely, most_likely, weighted_sums
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
@@ -57,10 +57,13 @@ class Near:
     likely : Likely
     structure : tuple of Check
         Whether the residuals have a structure that noise has not.
+    information : (p, p) float64
+        Of the free parameters there, if the covariance of the noise weights the data.
     """
 
     likely: Likely
     structure: tuple[Check, ...]
+    information: Array
 
     @property
     def noise(self) -> NoiseModel:
@@ -161,7 +164,8 @@ def _near_fits(passes: ReducedPasses, problem: Problem, fits: Sequence[Refinemen
 def _climb(position: Array, passes: ReducedPasses, coordinates: Coordinates) -> Near:
     """Task: climb from one fit."""
     likely, gathered = most_likely(passes, coordinates, position)
-    return Near(likely, structure_of(gathered, likely.noise))
+    information = weighted_sums(gathered, likely.noise, np.eye(len(coordinates.problem.free))).information
+    return Near(likely, structure_of(gathered, likely.noise), information)
 
 
 def settle(

@@ -13,7 +13,7 @@ covariance may be worse than no weights: then ordinary least squares stands, and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ from hetdask.fitting.refine import Refinement, angle_fits, bound_flags
 from hetdask.fitting.uncertainty import Uncertainty, inverse_without_null, strayed
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.tiles import Series
+
+if TYPE_CHECKING:
+    from hetdask.fitting.cold_start import Near
 
 Array = NDArray[np.float64]
 
@@ -61,6 +65,11 @@ UNLIKE: Final = (
     "because the data were smoothed or averaged, the beam drifted, or the model does not describe them; weights that "
     "do not fit the noise could make things worse"
 )
+
+
+PROMISE: Final = "weights: speckle would make them about {gain:.2g} times smaller"
+LEAST_GAIN: Final = 1.2
+"""That is worth telling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,6 +183,24 @@ def weigh(
         blocks=sum(int(angle.held.sum()) for angle in gathered.angles),
         drift=drifts,
     )
+
+
+def with_promise(uncertainty: Uncertainty, near: Near | None, free: tuple[int, ...], series: Series) -> Uncertainty:
+    """Errors of a plain fit that say how much smaller those of a weighted one would be, if that can be told."""
+    if near is None:
+        return uncertainty
+    noise = near.noise
+    if uncertainty.kind != "speckle" or not (_is_noise(noise, near.structure) and noise.sees_speckles):
+        return uncertainty
+    weighted = inverse_without_null(near.information, natural_units(noise.vector, series)[list(free)])
+    ratio = np.diagonal(uncertainty.covariance)[uncertainty.identifiability.identified]
+    ratio = ratio / np.diagonal(weighted)[uncertainty.identifiability.identified]
+    if not (ratio.size and np.all(np.isfinite(ratio) & (ratio > 0.0))):
+        return uncertainty
+    gain = float(np.exp(0.5 * np.mean(np.log(ratio))))
+    if gain < LEAST_GAIN:
+        return uncertainty
+    return replace(uncertainty, reason=f"{uncertainty.reason}; {PROMISE.format(gain=gain)}")
 
 
 def _is_noise(noise: NoiseModel, structure: tuple[Check, ...]) -> bool:
