@@ -40,7 +40,7 @@ RANKS: Final = (0, 2, 4, 8, 16, 32, 64, 128, 256)
 """Components are compared with predictions from each of these on up to the next, over all angles."""
 
 LEADING: Final = (16, 64, None)
-"""So many components are looked at for what the angles have in common."""
+"""So many components are looked at for what the angles have in common; the fewest are the largest scales."""
 
 SIGNIFICANT: Final = 3.5
 """Standard deviations that are no accident, of a few numbers looked at."""
@@ -114,6 +114,8 @@ class NoiseModel(NoiseStrength):
     log_likelihood : float
         Restricted likelihood of the residuals, for comparison with that of another optimum of the same parameters.
     excess : Excess
+    leading : float
+        Mean square of the residuals at the largest scales over the predicted one.
     """
 
     vector: Array
@@ -123,6 +125,7 @@ class NoiseModel(NoiseStrength):
     expected_spread: Array
     log_likelihood: float
     excess: Excess
+    leading: float
 
     @property
     def sees_speckles(self) -> bool:
@@ -196,6 +199,7 @@ def noise_in(gathered: Gathered, q: Array, n_free: int, photons: Array | None = 
             expected_spread=spread,
             log_likelihood=estimate.log_likelihood,
             excess=_excess(estimate, estimate.variances()),
+            leading=float(np.mean([np.mean(x[: LEADING[0]]) for x in _ratios(estimate)])),
         )
 
 
@@ -221,9 +225,14 @@ def _deviation(ratio: float, variance: float) -> float:
     return float((np.cbrt(ratio) - 1.0 + part) / np.sqrt(part))
 
 
+def _ratios(estimate: Estimate) -> list[Array]:
+    """Squares of the components of each angle over what is predicted of them."""
+    return [x.components**2 / variance for x, variance in zip(estimate.angles, estimate.variances(), strict=True)]
+
+
 def _excess(estimate: Estimate, variances: list[Array]) -> Excess:
     angles, white, share = estimate.angles, estimate.white, estimate.share[estimate.group]
-    ratios = [angle.components**2 / variance for angle, variance in zip(angles, variances, strict=True)]
+    ratios = _ratios(estimate)
     parts = [1.0 - white[m] / variance for m, variance in enumerate(variances)]
     between = []
     for first, last in zip(RANKS, (*RANKS[1:], None), strict=True):

@@ -138,6 +138,9 @@ def _uncertainty_at(
     else:
         kind = "speckle"
         covariance = expected_covariance(values, free, series, result, inverse, sigma, noise, runner, seed=seed)
+        if not noise.at_noise_level:
+            # The largest scales decide about the estimates, the smaller ones, of which there are more, about the noise.
+            covariance *= max(1.0, noise.leading)
         reason = _verdict(noise)
     return Uncertainty(
         kind=kind,

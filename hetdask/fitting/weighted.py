@@ -67,9 +67,14 @@ UNLIKE: Final = (
 )
 
 
+LITTLE: Final = (
+    "plain weights stand: those of the noise would change the errors by less than a tenth, which is not worth the "
+    "doubt whether it is as predicted"
+)
 PROMISE: Final = "weights: speckle would make them about {gain:.2g} times smaller"
-LEAST_GAIN: Final = 1.2
-"""That is worth telling."""
+
+LEAST_GAIN: Final = 1.1
+"""Ratio of the errors from which on weights are worth it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +164,8 @@ def weigh(
     information = weighted_sums(gathered, likely.noise, np.eye(len(free))).information
     unit = natural_units(values, series)[list(free)]
     covariance = inverse_without_null(information, unit)
+    if not drift and _gain(uncertainty, covariance) < LEAST_GAIN:
+        return LITTLE
     result = project(passes(values, ()))
     lower, upper = problem.bounds()
     fit = replace(
@@ -193,14 +200,18 @@ def with_promise(uncertainty: Uncertainty, near: Near | None, free: tuple[int, .
     if uncertainty.kind != "speckle" or not (_is_noise(noise, near.structure) and noise.sees_speckles):
         return uncertainty
     weighted = inverse_without_null(near.information, natural_units(noise.vector, series)[list(free)])
-    ratio = np.diagonal(uncertainty.covariance)[uncertainty.identifiability.identified]
-    ratio = ratio / np.diagonal(weighted)[uncertainty.identifiability.identified]
-    if not (ratio.size and np.all(np.isfinite(ratio) & (ratio > 0.0))):
-        return uncertainty
-    gain = float(np.exp(0.5 * np.mean(np.log(ratio))))
+    gain = _gain(uncertainty, weighted)
     if gain < LEAST_GAIN:
         return uncertainty
     return replace(uncertainty, reason=f"{uncertainty.reason}; {PROMISE.format(gain=gain)}")
+
+
+def _gain(plain: Uncertainty, weighted: Array) -> float:
+    """Errors of a plain fit over those of a weighted one with this covariance (p, p), geometric mean; 1 if unknown."""
+    known = plain.identifiability.identified & (np.diagonal(weighted) > 0.0) & (np.diagonal(plain.covariance) > 0.0)
+    if not known.any():
+        return 1.0
+    return float(np.exp(0.5 * np.mean(np.log(np.diagonal(plain.covariance)[known] / np.diagonal(weighted)[known]))))
 
 
 def _is_noise(noise: NoiseModel, structure: tuple[Check, ...]) -> bool:
