@@ -235,7 +235,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_ylabel("rms error, weighted over plain")
-    axes.legend(fontsize=8, frameon=False, ncols=2)
+    figure.legend(loc="outside upper center", fontsize=8, frameon=False, ncols=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     console.print(f"drawn to {path}")
