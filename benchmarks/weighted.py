@@ -222,7 +222,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Ratios of the errors in a row of points for each setting."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.8), layout="constrained")
     axes = figure.subplots()
     names = list(TRUTHS["slow"])
     for k, (setting, table) in enumerate(tables.items()):
@@ -235,7 +235,7 @@ def draw(tables: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_ylabel("rms error, weighted over plain")
-    figure.legend(loc="outside upper center", fontsize=8, frameon=False, ncols=4)
+    figure.legend(loc="outside upper center", fontsize=7.5, frameon=False, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     console.print(f"drawn to {path}")
