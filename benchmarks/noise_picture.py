@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from common import console
@@ -19,9 +20,9 @@ from weighted import DT, FRAMES, PHOTONS, SPECKLES, TRUTHS, Q
 
 from hetdask.model import correlation, simulate_speckle
 
-PHI = 0.0
-MODES = 3
-LIMIT = 2.5
+PHI: Final = 0.0
+MODES: Final = 3
+LIMIT: Final = 2.5
 """Standard deviations at the ends of the colour scale."""
 
 

@@ -11,6 +11,7 @@ to the same variance: it is nearly normal in both cases. It has no bias, whateve
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -80,12 +81,10 @@ class BlockNoise:
         common = 1.0 + frames[self._rows] + frames[self._columns]
         return np.asarray(products / (intensity.shape[1] * self._pairs) - contrast * self._means * common)
 
-    def speckle(
-        self, contrast: float, speckles: float, rng: np.random.Generator, photons: float | None = None
-    ) -> Array:
+    def speckle(self, contrast: float, speckles: float, rng: np.random.Generator, photons: float = math.inf) -> Array:
         """Noise (n,) of c2/offset of so many speckles with a contrast in [LEAST_CONTRAST, 1].
 
-        With `photons` they are counted, so many in a frame where one component is alone.
+        Each has so many `photons` in a frame where one component is alone.
         """
         most = max(1, BATCH_VALUES // self._keep.size)
         noise = np.zeros(self._means.size)

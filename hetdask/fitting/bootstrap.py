@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.fitting.block_noise import BlockNoise
-from hetdask.fitting.noise_model import NoiseModel, NoiseStrength, counting_noise
+from hetdask.fitting.noise_model import NoiseModel, NoiseStrength, white_beside_counting
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, refine
 from hetdask.fitting.refits import Refits
@@ -110,7 +110,7 @@ def bootstrap(
     began = time.perf_counter()
     experiment = _Experiment(
         refits.problem,
-        NoiseStrength(noise.sigma_white, noise.speckles, noise.photons),
+        noise,
         np.array([angle.contrast for angle in fit.angles]),
         np.array([angle.offset for angle in fit.angles]),
         seed,
@@ -148,16 +148,15 @@ def _refit(
     means = passes.model_means(problem.start)
     noise = [BlockNoise(series, m, problem.start, reduced.blocks, means[m]) for m in range(series.n_phi)]
     strength = experiment.noise
-    counting = experiment.offset * counting_noise(series, problem.start, strength)
-    rest = np.sqrt(np.maximum(strength.sigma_white**2 - counting**2, 0.0))
+    rest = np.sqrt(white_beside_counting(series, problem.start, experiment.offset, strength))
+    speckles, photons = strength.speckles.tolist(), strength.photons.tolist()
     ratio = [contrast_of_speckles(x) for x in (experiment.contrast / experiment.offset).tolist()]
     found = []
     for index in indices:
         simulated = experiment.offset[:, None] + experiment.contrast[:, None] * means
         for m in range(series.n_phi):
             rng = np.random.default_rng((experiment.seed, index, m, USE))
-            photons = float(strength.photons[m]) if np.isfinite(strength.photons[m]) else None
-            simulated[m] += experiment.offset[m] * noise[m].speckle(ratio[m], float(strength.speckles[m]), rng, photons)
+            simulated[m] += experiment.offset[m] * noise[m].speckle(ratio[m], speckles[m], rng, photons[m])
             white = rest[m] / np.sqrt(np.maximum(reduced.count[m], 1.0))
             simulated[m] += white * rng.standard_normal(white.size)
         again = ReducedPasses(series, replace(reduced, mean=simulated))

@@ -77,9 +77,9 @@ def design(
     """
     passes = _passes(series, vector, 1.0 / modes)
     gathered = gather(passes, vector, free)
+    number = np.full(series.n_phi, float(speckles))
     count = np.full(series.n_phi, np.inf if photons is None else photons)
-    noise = NoiseStrength(np.zeros(series.n_phi), np.full(series.n_phi, float(speckles)), count)
-    noise = replace(noise, sigma_white=counting_noise(series, vector, noise))
+    noise = NoiseStrength(counting_noise(series, vector, number, count), number, count)
     pixel = np.array([angle.prediction.of(k).pixel for angle, k in zip(gathered.angles, count.tolist(), strict=True)])
     pixel /= speckles
     sigma = np.sqrt(pixel + noise.sigma_white**2)

@@ -69,30 +69,33 @@ def find_photons(gathered: Gathered, group: NDArray[np.int64]) -> Array:
     for k in range(group.max() + 1):
         members = np.flatnonzero(group == k)
         some = members[:: -(-members.size // MOST_ANGLES)]
-        angles = [gathered.angles[m].without_fit() for m in some]
-        none = _with_photon_noise(angles, gathered.deviates, 0.0)
-        if none.share[0] < 2.0 * none.errors()[1][0]:
-            continue  # without speckle noise there is none to tell photon noise from
-        offset = np.array([angle.offset for angle in none.angles]) * gathered.excess
-
-        def counting(found: Estimate, offset: Array = offset) -> float:
-            """Photon noise of a speckle if all white noise comes from counting."""
-            return float(np.median(np.sqrt(found.white / found.share[0]) / offset))
-
-        def loss(log_ratio: float, angles: list[Unabsorbed] = angles, none: Estimate = none) -> float:
-            found = _with_photon_noise(angles, gathered.deviates, float(np.exp(log_ratio)), none)
-            off = (log_ratio - np.log(counting(found)) - COUNTING[0]) / COUNTING[1]
-            return none.log_likelihood - found.log_likelihood + 0.5 * float(off) ** 2
-
-        usual = counting(none)
-        if usual < LEAST_PHOTON_NOISE:
-            continue
-        found = minimize_scalar(
-            loss, bounds=np.log(usual * np.array(COUNTING_RANGE)), method="bounded", options={"xatol": PHOTON_PRECISION}
-        )
-        if found.fun < -PHOTON_RISE:
-            photons[members] = np.exp(-found.x)
+        photons[members] = _photons_of([gathered.angles[m].without_fit() for m in some], gathered)
     return photons
+
+
+def _photons_of(angles: list[Unabsorbed], gathered: Gathered) -> float:
+    """Photons of the speckles of some angles of one group; infinite where their noise is not seen."""
+    none = _with_photon_noise(angles, gathered.deviates, 0.0)
+    if none.share[0] < 2.0 * none.errors()[1][0]:
+        return np.inf  # without speckle noise there is none to tell photon noise from
+    offset = np.array([angle.offset for angle in none.angles]) * gathered.excess
+
+    def counting(found: Estimate) -> float:
+        """Photon noise of a speckle if all white noise comes from counting."""
+        return float(np.median(np.sqrt(found.white / found.share[0]) / offset))
+
+    def loss(log_ratio: float) -> float:
+        found = _with_photon_noise(angles, gathered.deviates, float(np.exp(log_ratio)), none)
+        off = (log_ratio - np.log(counting(found)) - COUNTING[0]) / COUNTING[1]
+        return none.log_likelihood - found.log_likelihood + 0.5 * float(off) ** 2
+
+    usual = counting(none)
+    if usual < LEAST_PHOTON_NOISE:
+        return np.inf
+    found = minimize_scalar(
+        loss, bounds=np.log(usual * np.array(COUNTING_RANGE)), method="bounded", options={"xatol": PHOTON_PRECISION}
+    )
+    return float(np.exp(-found.x)) if found.fun < -PHOTON_RISE else np.inf
 
 
 def _with_photon_noise(
@@ -126,14 +129,15 @@ class Estimate:
         self._known = np.isfinite(measured)
         level = np.array([float(np.mean(angle.components**2)) for angle in angles])
         self._measured = np.maximum(np.where(self._known, measured, level), floor)
-        self.white = 0.5 * self._measured
-        self.share = np.array(
-            [
-                0.5 * np.median([self._measured[m] / angles[m].pixel for m in np.flatnonzero(group == k)])
-                for k in range(group.max() + 1)
-            ]
-        ).clip(1e-9, 0.5)
-        if start is not None:
+        if start is None:
+            self.white = 0.5 * self._measured
+            self.share = np.array(
+                [
+                    0.5 * np.median([self._measured[m] / angles[m].pixel for m in np.flatnonzero(group == k)])
+                    for k in range(group.max() + 1)
+                ]
+            ).clip(1e-9, 0.5)
+        else:
             before, now = (sum(float(np.sum(angle.predicted)) for angle in x) for x in (start.angles, angles))
             self.white, self.share = start.white.copy(), start.share * before / now
         for done in range(ROUNDS if start is None else FEW_ROUNDS):

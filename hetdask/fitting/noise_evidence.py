@@ -9,7 +9,7 @@ Beside them stand the scatter of neighbouring pixels, which no model can spoil, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -121,9 +121,8 @@ class AngleBlocks:
         scales = np.linalg.lstsq(root[:, None] * design, root * data)[0]
         offset, contrast = scales[:2].tolist()
         residual = data - design @ scales
-        total = partition.sums(weight)
-        held = total > 0.0
-        total = total[held]
+        prediction = Prediction(fields, partition, keep, weight, contrast, offset)
+        held, total = prediction.held, prediction.total
         if total.size <= slopes.shape[1] + 2:
             raise FitError(
                 f"found {total.size} blocks of data at one angle for {slopes.shape[1]} parameters: the noise can only "
@@ -134,7 +133,6 @@ class AngleBlocks:
             return np.asarray(partition.sums(weight * values)[held] / np.sqrt(total))
 
         summed = joined(residual)
-        frames = fields.between_frames(sample(reduced.blocks.n_frames)[0])
         return cls(
             held=held,
             residual=summed,
@@ -149,8 +147,8 @@ class AngleBlocks:
                 "inside": float(weight @ residual**2 - summed @ summed),
                 "inside_count": float(np.count_nonzero(weight) - total.size),
             },
-            signal=contrast * (np.diagonal(frames.intensity, 4, 1, 2) @ NEIGHBOURS),
-            prediction=Prediction(fields, partition, keep, weight, contrast, offset),
+            signal=contrast * (prediction.pairs @ NEIGHBOURS),
+            prediction=prediction,
         )
 
     def without_fit(self) -> Unabsorbed:
@@ -227,9 +225,15 @@ class Gathered:
     blocks: Blocks
     deviates: Array
     excess: float
+    _known: dict[bytes, list[Evidence]] = field(default_factory=dict)
 
     def evidence(self, photons: Array) -> list[Evidence]:
-        """Evidence of every angle, for so many photons (n_phi,) of a speckle in a frame."""
+        """Evidence of every angle, for so many photons (n_phi,) of a speckle in a frame; kept for the next call."""
+        if (key := photons.tobytes()) not in self._known:
+            self._known[key] = self._evidence(photons)
+        return self._known[key]
+
+    def _evidence(self, photons: Array) -> list[Evidence]:
         counted = list(zip(self.angles, photons.tolist(), strict=True))
         after = _after_fit(self.angles, [angle.prediction.of(count).covariance for angle, count in counted])
         return [angle.without_fit().evidence(count, rest) for (angle, count), rest in zip(counted, after, strict=True)]
@@ -260,7 +264,7 @@ def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift
         fields = Fields.of(d, float(series.q[m]), float(kappa[m]))
         keep = (~series.excluded[m]).astype(np.float64)
         angles.append(AngleBlocks.of(reduced, m, partition, means[m], slopes[m], fields, keep, drifting))
-    excess = float(np.mean(1.0 / ((1.0 - d.fraction) ** 2 + d.fraction**2)))
+    excess = float(np.mean(1.0 / d.intensity))
     return Gathered(np.asarray(vector), angles, partition.larger, deviates, excess)
 
 

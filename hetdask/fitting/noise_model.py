@@ -143,14 +143,19 @@ class NoiseModel(NoiseStrength):
         return self.excess.largest < REMARKABLE
 
 
-def counting_noise(series: Series, vector: Array, noise: NoiseStrength) -> Array:
+def counting_noise(series: Series, vector: Array, speckles: Array, photons: Array) -> Array:
     """White noise (n_phi,) that counting photons leaves in c2/offset, for the model at `vector` (14,).
 
     Nearly so: that of a product of two counts is one over their means, and larger by c2 itself.
     """
-    s = dynamics(vector, series.time).fraction
-    inverse = float(np.mean(1.0 / ((1.0 - s) ** 2 + s**2)))
-    return np.asarray(inverse / noise.photons / np.sqrt(noise.speckles))
+    inverse = float(np.mean(1.0 / dynamics(vector, series.time).intensity))
+    return np.asarray(inverse / photons / np.sqrt(speckles))
+
+
+def white_beside_counting(series: Series, vector: Array, offset: Array, noise: NoiseStrength) -> Array:
+    """White variance (n_phi,) that is left for speckles whose photons are counted: these bring noise of their own."""
+    counting = offset * counting_noise(series, vector, noise.speckles, noise.photons)
+    return np.maximum(noise.sigma_white**2 - counting**2, 0.0)
 
 
 def estimate_noise(passes: ReducedPasses, vector: Array, free: tuple[int, ...]) -> NoiseModel:
@@ -187,6 +192,8 @@ def noise_in(gathered: Gathered, q: Array, n_free: int, photons: Array | None = 
     white_error, share_error = estimate.errors()
     low, high = share + 2.0 * share_error, np.maximum(share - 2.0 * share_error, 0.0)
     expected, spread = _expected(estimate, white_error, share_error, n_free)
+    variances = estimate.variances()
+    ratios = [x.components**2 / variance for x, variance in zip(angles, variances, strict=True)]
     with np.errstate(divide="ignore"):
         return NoiseModel(
             vector=gathered.vector,
@@ -198,8 +205,8 @@ def noise_in(gathered: Gathered, q: Array, n_free: int, photons: Array | None = 
             expected_rms=expected,
             expected_spread=spread,
             log_likelihood=estimate.log_likelihood,
-            excess=_excess(estimate, estimate.variances()),
-            leading=float(np.mean([np.mean(x[: LEADING[0]]) for x in _ratios(estimate)])),
+            excess=_excess(estimate, variances, ratios),
+            leading=float(np.mean([np.mean(x[: LEADING[0]]) for x in ratios])),
         )
 
 
@@ -225,14 +232,9 @@ def _deviation(ratio: float, variance: float) -> float:
     return float((np.cbrt(ratio) - 1.0 + part) / np.sqrt(part))
 
 
-def _ratios(estimate: Estimate) -> list[Array]:
-    """Squares of the components of each angle over what is predicted of them."""
-    return [x.components**2 / variance for x, variance in zip(estimate.angles, estimate.variances(), strict=True)]
-
-
-def _excess(estimate: Estimate, variances: list[Array]) -> Excess:
+def _excess(estimate: Estimate, variances: list[Array], ratios: list[Array]) -> Excess:
+    """From the predicted variances of the components of each angle, and their squares over these."""
     angles, white, share = estimate.angles, estimate.white, estimate.share[estimate.group]
-    ratios = _ratios(estimate)
     parts = [1.0 - white[m] / variance for m, variance in enumerate(variances)]
     between = []
     for first, last in zip(RANKS, (*RANKS[1:], None), strict=True):

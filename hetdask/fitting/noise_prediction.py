@@ -13,6 +13,7 @@ from scipy.special import ndtri
 
 from hetdask.data.reduction import Blocks, level_of_nodes
 from hetdask.fitting.speckle_covariance import Coherence, Fields, first_nodes
+from hetdask.passes.speckle_scores import contrast_of_speckles
 from hetdask_kernels.speckles import (
     block_covariance,
     block_variance,
@@ -25,13 +26,10 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 COARSE_NODES: Final = 64
-"""The same for the larger blocks whose full covariance is predicted: a few hundred."""
+"""Groups of frames, at most, of the larger blocks whose full covariance is predicted: a few hundred blocks."""
 
 WIDTH: Final = 3
 """These are so many of their sides away from the diagonal."""
-
-LEAST_CONTRAST: Final = 0.01
-"""Speckle statistics of a contrast that is not positive would have no meaning."""
 
 SAMPLES: Final = 1024
 """Pixels that stand for all of a map."""
@@ -132,22 +130,30 @@ class Prediction:
         Pixels of the smaller blocks.
     contrast, offset : float
         Of c2; the noise is that of c2 too.
+
+    Attributes
+    ----------
+    held : (n,) bool
+        Larger blocks with data.
+    total : (n_held,) float64
+        Their pixels.
     """
 
     def __init__(
         self, fields: Fields, partition: Partition, keep: Array, weight: Array, contrast: float, offset: float
     ) -> None:
         self._fields, self._partition, self._keep, self._weight = fields, partition, keep, weight
-        self._beta, self._square = min(max(contrast / offset, LEAST_CONTRAST), 1.0), offset**2
+        self._beta, self._square = contrast_of_speckles(contrast / offset), offset**2
         total = partition.sums(weight)
-        self._held = total > 0.0
-        self._total = total[self._held]
+        self.held = total > 0.0
+        self.total = total[self.held]
 
     @cached_property
     def speckle(self) -> Predicted:
         """Noise of one speckle."""
         rows, columns = self._larger
-        nodes, pixels, beta = self._nodes(), self._pixels()[1], self._beta
+        nodes, beta = self._nodes(), self._beta
+        pixels = self._fields.between_frames(sample(self._keep.size)[0])
         return self._of(
             block_covariance(rows, columns, nodes.intensity, nodes.chain, beta),
             block_variance(*self._partition.fine, nodes.intensity, nodes.chain, beta),
@@ -161,8 +167,7 @@ class Prediction:
         rows, columns = self._larger
         found, beta, excess = self._nodes(), self._beta, self._fields.excess
         nodes = self._fields.nodes(self._keep, self._partition.size, self._partition.levels)
-        frames, pixels = self._pixels()
-        b = beta * np.diagonal(pixels.intensity, 4, 1, 2)
+        frames, b = sample(self._keep.size)[0], beta * self.pairs
         counted = (excess[frames[:, :4]] + excess[frames[:, 4:]]) * (beta + 2.0 * beta * b - b * b)
         # Pixels along the diagonal share no frames, so that their differences have the variance of one of them.
         return self._of(
@@ -172,6 +177,12 @@ class Prediction:
             counted @ NEIGHBOURS**2,
         )
 
+    @cached_property
+    def pairs(self) -> Array:
+        """|G|² at the pixels of the differences between neighbours, (S, 4)."""
+        frames = sample(self._keep.size)[0].reshape(-1, 2, 4).swapaxes(1, 2)
+        return self._fields.between_frames(frames).intensity[..., 0, 1]
+
     def of(self, photons: float) -> Predicted:
         """Noise of one speckle with so many photons in each frame; infinitely many add none."""
         return self.speckle.plus(self.photon.times(1.0 / photons)) if np.isfinite(photons) else self.speckle
@@ -179,20 +190,16 @@ class Prediction:
     @property
     def _larger(self) -> tuple[Indices, Indices]:
         rows, columns = self._partition.coarse
-        return rows[self._held], columns[self._held]
+        return rows[self.held], columns[self.held]
 
     def _nodes(self) -> Coherence:
         return self._fields.between_nodes(self._keep, self._partition.size, self._partition.levels)
 
-    def _pixels(self) -> tuple[Indices, Coherence]:
-        frames = sample(self._keep.size)[0]
-        return frames, self._fields.between_frames(frames)
-
     def _of(self, covariance: Array, fine: Array, single: Array, neighbours: Array) -> Predicted:
         found = Predicted(
-            covariance=covariance * np.sqrt(np.outer(self._total, self._total)),
+            covariance=covariance * np.sqrt(np.outer(self.total, self.total)),
             pixel=float(np.mean(single)),
-            inside=float(self._weight @ fine - self._total @ np.diag(covariance)),
+            inside=float(self._weight @ fine - self.total @ np.diag(covariance)),
             neighbours=neighbours,
         )
         return found.times(self._square)

@@ -74,11 +74,10 @@ class Fields:
     def of(cls, d: Dynamics, q: float, kappa: float) -> Fields:
         """Fields at wavevector `q` with the component `kappa` along the flow, 1/Å."""
         s = d.fraction
-        intensity = (1.0 - s) ** 2 + s**2
-        amplitude = np.stack([1.0 - s, s], axis=1) / np.sqrt(intensity)[:, None]
+        amplitude = np.stack([1.0 - s, s], axis=1) / np.sqrt(d.intensity)[:, None]
         phase = np.stack([np.zeros_like(s), kappa * d.displacement], axis=1)
         component = np.asarray(amplitude * np.exp(1j * phase), dtype=np.complex128)
-        return cls(component, 0.5 * q * q * np.stack([d.c_ref, d.c_sample], axis=1), 1.0 / intensity)
+        return cls(component, 0.5 * q * q * np.stack([d.c_ref, d.c_sample], axis=1), 1.0 / d.intensity)
 
     def between_frames(self, frames: Indices) -> Coherence:
         """Coherence among sets of single frames, (..., K) int64."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.fitting.identifiability import Determined, Weak, cautions, identify, natural_units, null_directions
-from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength, counting_noise
+from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength, white_beside_counting
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
 from hetdask.model.parameters import NAMES
@@ -193,8 +193,7 @@ def expected_covariance(
         )
         return inverse @ (strength[:, None, None] * scores) @ inverse
 
-    # The speckles whose photons are counted bring their white noise with them.
-    white = np.maximum(noise.sigma_white**2 - (offset * counting_noise(series, values, noise)) ** 2, 0.0)
+    white = white_beside_counting(series, values, offset, noise)
     covariance = inverse @ np.einsum("m,mkl->kl", weight**2 * white, result.gauss_newton) @ inverse
     return np.asarray(covariance + simulated_covariance(covariances, series.n_phi, covariance, seed))
 

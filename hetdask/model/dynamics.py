@@ -53,6 +53,11 @@ class Dynamics:
         return float(self.vector[13])
 
     @property
+    def intensity(self) -> Array:
+        """Mean intensity (N,) relative to that of frames in which one component is alone."""
+        return np.asarray((1.0 - self.fraction) ** 2 + self.fraction**2)
+
+    @property
     def j_ref(self) -> Array:
         """Transport rate of the reference (N,), Å²/s; infinite at t = 0 where the exponent is negative."""
         return np.maximum(_power_law(self.time, *self.vector[0:3]), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -29,14 +30,14 @@ class SpeckleFields:
         first = np.zeros((1, 2))
         self._decay = np.concatenate([first, np.exp(-0.5 * gone)])
         self._fresh = np.concatenate([first + 1.0, np.sqrt(-np.expm1(-gone))])
-        self._mean = (1.0 - s) ** 2 + s**2
+        self._mean = d.intensity
         amplitude = np.stack([1.0 - s, s * np.exp(1j * kappa[0] * d.displacement)], axis=1)
         self._weight = np.asarray(amplitude / np.sqrt(self._mean)[:, None], dtype=np.complex128)
 
-    def intensity(self, count: int, modes: int, rng: np.random.Generator, photons: float | None = None) -> Array:
+    def intensity(self, count: int, modes: int, rng: np.random.Generator, photons: float = math.inf) -> Array:
         """Intensities (N, count) of speckles of `modes` modes, relative to the mean of each frame.
 
-        With `photons` they are counted: so many are expected in frames whose fraction is 0 or 1.
+        Photons are counted: so many are expected in frames whose fraction is 0 or 1. Infinitely many add no noise.
         """
         n, components = self._weight.shape
         out = np.empty((n, count))
@@ -46,7 +47,7 @@ class SpeckleFields:
             frames = slice(first, min(first + most, n))
             normal = rng.standard_normal((frames.stop - first, *field.shape, 2)).view(np.complex128)[..., 0]
             field_intensity(normal, self._decay[frames], self._fresh[frames], self._weight[frames], field, out[frames])
-        if photons is None:
+        if math.isinf(photons):
             return out
         expected = photons * self._mean[:, None]
         return np.asarray(rng.poisson(expected * out) / expected)

@@ -45,13 +45,13 @@ LEAST_CONTRAST: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Some speckles of one angle: contrast β, the seed of their random numbers, and photons if they are counted."""
+    """Some speckles of one angle: contrast β, the seed of their random numbers, and their photons in a frame."""
 
     angle: int
     contrast: float
     seed: tuple[int, ...]
     speckles: int
-    photons: float | None
+    photons: float
 
 
 def score_covariance(
@@ -83,14 +83,14 @@ def score_covariance(
         Mean count per speckle and frame, see `hetdask.model.simulate_speckle`; infinite where there is no photon noise,
         as everywhere by default.
     """
-    counted = [None] * series.n_phi if photons is None else [x if np.isfinite(x) else None for x in photons.tolist()]
+    counted = np.full(series.n_phi, np.inf) if photons is None else photons
     batches = [
         _Batch(
             angle=m,
             contrast=contrast_of_speckles(float(contrast[m])),
             seed=(*seed, m, first),
             speckles=min(BATCH, int(speckles[m]) - first),
-            photons=counted[m],
+            photons=float(counted[m]),
         )
         for m in range(series.n_phi)
         for first in range(0, int(speckles[m]), BATCH)
@@ -169,8 +169,8 @@ class Scores:
         pairs = pair_sums(*self._model, deviation) @ self._project
         return np.asarray(pairs - deviation @ (self._rows / modes))
 
-    def simulate(self, count: int, modes: int, rng: np.random.Generator, photons: float | None = None) -> Array:
-        """Scores (count, p) of simulated speckles of `modes` modes, with photons counted or without."""
+    def simulate(self, count: int, modes: int, rng: np.random.Generator, photons: float = math.inf) -> Array:
+        """Scores (count, p) of simulated speckles of `modes` modes, with so many photons in a frame."""
         most = max(1, VALUES // self._keep.size)
         scores = np.empty((count, self._rows.shape[1]))
         for first in range(0, count, most):
