@@ -133,4 +133,4 @@ def retained_information(reduced: Projection, full: Projection) -> float:
     """
     kept, whole = (np.einsum("mkk->k", x.gauss_newton) for x in (reduced, full))
     moving = whole > 0.0  # what no pixel depends on has nothing to keep
-    return float(np.mean(kept[moving] / whole[moving]))
+    return min(float(np.mean(kept[moving] / whole[moving])), 1.0)  # no more than all of it, rounding errors apart
