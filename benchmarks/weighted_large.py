@@ -62,7 +62,7 @@ def main() -> None:
     found = compare(store, options.folder)
     show(
         f"{len(PHI)} × {options.frames}²",
-        ("", "wall (s)", "CPU (s)", "peak (MiB)", "status", "weights"),
+        ("", "wall (s)", "CPU (s)", "peak (MiB)", "status", "weights used"),
         [
             (
                 name,
@@ -70,7 +70,7 @@ def main() -> None:
                 f"{one['cpu']:.1f}",
                 mebibytes(one["peak"]),
                 one["status"],
-                str(one["weighting"]),
+                (one["weighting"] or {}).get("used", "plain"),
             )
             for name, one in found.items()
         ],

@@ -157,7 +157,7 @@ def kernels() -> Iterator[Check]:
         import hetdask_kernels
     seconds = warmup_numba_kernels()
     total, count = seconds["total_warmup_time"], len(seconds) - 1
-    stats = getattr(hetdask_kernels.contract_tiles, "stats", None)
+    stats = getattr(hetdask_kernels.contract_blocks, "stats", None)
     if stats is None:
         found = f"{count} kernels run as plain Python (NUMBA_DISABLE_JIT)"
         yield Check("kernels", "warn", found, "unset NUMBA_DISABLE_JIT: compiled ones are hundreds of times faster")

@@ -50,7 +50,7 @@ def _gram(series: Series, tiles: AngleTiles, vector: Array, free: tuple[int, ...
             wanted &= ~tiles.missing[k][inside]
         model = correlation(vector, series.time[frames], phi, q)[0][corner]
         slopes = correlation_gradient(vector, series.time[frames], phi, q)[0] if free else np.empty((0, 0, 0))
-        data = tiles.tiles[k][inside].astype(np.float64) - baseline
+        data = tiles.block(k)[inside].astype(np.float64) - baseline
         parts = [np.ones(wanted.shape), model, *(slopes[p][corner] for p in free), data]
         values = np.stack([part[wanted] for part in parts])
         total += values @ values.T

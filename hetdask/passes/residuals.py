@@ -75,7 +75,7 @@ def residuals_of(
         shape = (diagonal, bool(diagonal and factors.steep[m, row]))
         place = place_of(factors, m, row, column)
         missing = tiles.missing.get(k, none)
-        tile_residuals(tiles.tiles[k], contrast, offset, *data, missing, *shape, *place, residual, valid)
+        tile_residuals(tiles.block(k), contrast, offset, *data, missing, *shape, *place, residual, valid)
         yield k, row, column, valid, residual
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice, zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, override
 
@@ -186,11 +186,9 @@ def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest) -> dict[in
     """Task of a pass: sums over some shards, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
     total: dict[int, Any] = {}
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
-        for shard, following in pairwise((None, *unit, None)):
+        for shard, following in zip_longest(unit, unit[1:]):
             if isinstance(following, ShardSpec):
                 reader.submit(Store.open(following.path).read_ahead, following)
-            if shard is None:
-                continue
             part = request.evaluate(shard) if isinstance(shard, Shard) else request.stream(shard)
             for angle, sums in part.items():
                 total[angle] = request.add(total[angle], sums) if angle in total else sums

@@ -60,7 +60,7 @@ def _restricted_tiles(series: Series, tiles: AngleTiles, inside: NDArray[np.bool
     touched = inside.any(axis=1)
     chosen = np.flatnonzero(touched[tiles.blocks].all(axis=1))
     baseline = float(series.baseline[tiles.angle])
-    stack = tiles.tiles[chosen]
+    stack = np.array([tiles.block(k) for k in chosen.tolist()])
     missing: dict[int, NDArray[np.bool_]] = {}
     total = square = 0.0
     for k, old in enumerate(chosen.tolist()):
@@ -76,6 +76,7 @@ def _restricted_tiles(series: Series, tiles: AngleTiles, inside: NDArray[np.bool
         tiles,
         blocks=tiles.blocks[chosen],
         tiles=stack,
+        places=np.arange(chosen.size)[:, None] * np.array([1, 0, 0]),
         compressed=no_values,
         panels=no_panels,
         first_row=no_values,

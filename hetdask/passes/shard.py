@@ -27,9 +27,9 @@ from hetdask_kernels import (
     COMPRESSED,
     FIRST_ROW,
     LANES,
+    contract_blocks,
     contract_panels,
-    contract_steep_tiles,
-    contract_tiles,
+    contract_steep_blocks,
     data_products,
     expand,
     model_gram,
@@ -113,8 +113,8 @@ def _add_data(
         sums, few_sums, mixed_sums = (rows[m], columns[m]), (few_rows[m], few_columns[m]), (rows[m], few_columns[m])
         steep = bool(factors.steep[m].any())
         for tiles in some:
-            blocks = (tiles.tiles, tiles.blocks, baseline[m])
-            contract_tiles(*blocks, both, left, right, *which, *place, *sums)
+            blocks = (tiles.tiles, tiles.places, tiles.blocks, size, baseline[m])
+            contract_blocks(*blocks, both, left, right, *which, *place, *sums)
             if tiles.degrees:
                 degree = (degrees, few.used[m])
                 whole, first_row = (
@@ -144,12 +144,12 @@ def _add_data(
 
 
 def _steep_sums(factors: AngleFactors, few: CompressedFactors, m: int, tiles: AngleTiles, baseline: float) -> Array:
-    """What the steep tiles on the diagonal add to the sums of e·(g, D), (LANES + 1,)."""
+    """What the steep blocks on the diagonal add to the sums of e·(g, D), (LANES + 1,)."""
     shared, smooth = factors.series, few.smooth[m]
     rows, columns = np.zeros((2, *factors.left[m].shape))
-    contract_steep_tiles(
-        tiles.tiles, tiles.blocks, baseline, smooth, smooth & factors.gentle[m], factors.steep[m],
-        shared.amplitude, factors.step[m], rows, columns,
+    contract_steep_blocks(
+        tiles.tiles, tiles.places, tiles.blocks, tiles.size, baseline,
+        smooth, smooth & factors.gentle[m], factors.steep[m], shared.amplitude, factors.step[m], rows, columns,
     )  # fmt: skip
     complete = np.ones_like(rows)
     complete[3] = 0.0
@@ -179,7 +179,7 @@ def pixel_gram(
         row, column = (int(b) for b in tiles.blocks[k])
         r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
         weighted_gram(
-            tiles.tiles[k], weight, row == column, bool(row == column and factors.steep[m, row]), baseline,
+            tiles.block(k), weight, row == column, bool(row == column and factors.steep[m, row]), baseline,
             *place_of(factors, m, row, column), series.gain[r], series.gain[c], gram,
         )  # fmt: skip
     return gram

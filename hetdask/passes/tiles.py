@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask_kernels import cut_tile, polynomials
+from hetdask_kernels import fill_blocks, polynomials, sum_blocks
 
 Array = NDArray[np.float64]
 
@@ -82,16 +82,21 @@ def block_size(tile: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AngleTiles:
-    """Tiles of one angle, cut to blocks and filled with the baseline where a pixel is no data.
+    """Blocks of one angle, filled with the baseline where a pixel is no data.
 
     Attributes
     ----------
     angle : int
+    size : int
+        Frames in a block.
     blocks : (n, 2) int64
-        Row and column block of each tile.
-    tiles : (n, block, block) float32
+        Row and column of each block in the map.
+    tiles : (t, side, side) float32
+        What holds their pixels: single blocks, or stored tiles of several blocks.
+    places : (n, 3) int64
+        Tile, first row and first column in it of each block.
     compressed : (…,) float64
-        Centred tiles in d polynomials of rows and columns (`hetdask_kernels.polynomials`), neighbours in a row of
+        Centred blocks in d polynomials of rows and columns (`hetdask_kernels.polynomials`), neighbours in a row of
         blocks side by side as matrices (d, count·d), one matrix after the other. Empty if not compressed.
     panels : (p, 3) int64
         Row, first column and number of blocks of each of these matrices.
@@ -101,15 +106,17 @@ class AngleTiles:
     first_panels : (p, 3) int64
     degrees : int
         The number d; 0 if not compressed.
-    missing : dict of int to (block, block) bool
-        For tiles with single missing pixels between valid frames: where they are.
+    missing : dict of int to (size, size) bool
+        For blocks with single missing pixels between valid frames: where they are.
     total, square : float
         Σe and Σe² of the centred pixels.
     """
 
     angle: int
+    size: int
     blocks: NDArray[np.int64]
     tiles: NDArray[np.float32]
+    places: NDArray[np.int64]
     compressed: Array
     panels: NDArray[np.int64]
     first_row: Array
@@ -125,6 +132,11 @@ class AngleTiles:
         held = self.tiles.nbytes + self.compressed.nbytes + self.first_row.nbytes
         return held + sum(mask.nbytes for mask in self.missing.values())
 
+    def block(self, k: int) -> NDArray[np.float32]:
+        """Pixels of a block, (size, size)."""
+        tile, row, column = self.places[k].tolist()
+        return self.tiles[tile, row : row + self.size, column : column + self.size]
+
 
 def missing_pixels(
     finite: NDArray[np.bool_], row: int, column: int, excluded: NDArray[np.bool_], size: int
@@ -139,17 +151,17 @@ def missing_pixels(
 
 
 @lru_cache(maxsize=64)
-def block_places(parts: int, diagonal: bool, columns: int) -> NDArray[np.int64]:
+def blocks_above(parts: int, diagonal: bool, columns: int) -> NDArray[np.int64]:
     """Blocks of a stored tile, `parts` along each side, that hold pixels above the diagonal: row and column, (n, 2).
 
     Those from the column `columns` on lie beyond the last frame.
     """
-    places = [(r, c) for r in range(parts) for c in range(r if diagonal else 0, min(parts, columns))]
-    return np.array(places, dtype=np.int64).reshape(-1, 2)
+    found = [(r, c) for r in range(parts) for c in range(r if diagonal else 0, min(parts, columns))]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-class _Cutter:
-    """Cuts stored tiles of one angle into blocks."""
+class _BlockFinder:
+    """Finds the blocks in stored tiles of one angle."""
 
     def __init__(self, series: Series, angle: int) -> None:
         self.baseline = float(series.baseline[angle])
@@ -160,22 +172,23 @@ class _Cutter:
         good[: self._excluded.size] = ~self._excluded
         self._good = good.reshape(-1, self.size).sum(axis=1)
 
-    def cut(
-        self, row: int, column: int, tile: NDArray[np.float32], out: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], dict[int, NDArray[np.bool_]], float, float]:
-        """Write the blocks of a tile to the beginning of `out`: where they belong, missing pixels, Σe and Σe²."""
-        places = block_places(self.parts, row == column, self._good.size - column * self.parts)
-        blocks = places + np.array([row, column]) * self.parts
+    def find(
+        self, row: int, column: int, tile: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, NDArray[np.bool_]], float, float]:
+        """First row and column of each block in a tile, which is filled; where they belong, missing pixels, Σe, Σe²."""
+        inside = blocks_above(self.parts, row == column, self._good.size - column * self.parts)
+        blocks, places = inside + np.array([row, column]) * self.parts, inside * self.size
         counts = np.empty(len(places), dtype=np.int64)
-        total, square = cut_tile(tile, places, self.baseline, out[: len(places)], counts)
+        total, square = sum_blocks(tile, places, self.size, self.baseline, counts)
         rows, columns = self._good[blocks.T]
         full = np.where(blocks[:, 0] == blocks[:, 1], rows * (rows - 1) // 2, rows * columns)
         missing = {}
         for k in np.flatnonzero(counts != full).tolist():
-            r, c = places[k] * self.size
+            r, c = places[k]
             finite = np.isfinite(tile[r : r + self.size, c : c + self.size])
             missing[k] = missing_pixels(finite, int(blocks[k, 0]), int(blocks[k, 1]), self._excluded, self.size)
-        return blocks, missing, total, square
+        fill_blocks(tile, places[counts < self.size**2], self.size, self.baseline)
+        return places, blocks, missing, total, square
 
 
 def collect_tiles(
@@ -186,24 +199,26 @@ def collect_tiles(
     *,
     compress: bool = False,
 ) -> AngleTiles:
-    """Prepare the tiles of one angle, one after the other.
+    """Copy the blocks of one angle from its stored tiles, one after the other.
 
     Parameters
     ----------
     series : Series
     angle : int
     tiles : iterable of (row, column, (side, side) float32)
-        Stored tiles by their place in units of `side`, a multiple of `series.block`; NaN where a pixel is no data.
+        Stored tiles by their place in units of `side`, a multiple of `series.block`; NaN where a pixel is no data,
+        which is overwritten with the baseline.
     count : int
         Number of stored tiles.
     compress : bool
         Also compress them: for data that several passes go through.
     """
-    cutter = _Cutter(series, angle)
-    basis = polynomials(cutter.size)
-    compress = compress and cutter.size >= SMALLEST_BLOCK
+    finder = _BlockFinder(series, angle)
+    size = finder.size
+    basis = polynomials(size)
+    compress = compress and size >= SMALLEST_BLOCK
     # Pages that are never written to are never made: room for all parts of all tiles costs nothing.
-    stack = np.empty((count * cutter.parts**2, cutter.size, cutter.size), dtype=np.float32)
+    stack = np.empty((count * finder.parts**2, size, size), dtype=np.float32)
     blocks: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     compressed: dict[tuple[int, int], Array] = {}
     first_row: dict[tuple[int, int], Array] = {}
@@ -211,20 +226,25 @@ def collect_tiles(
     done = 0
     total = square = 0.0
     for row, column, tile in tiles:
-        found, lost, tile_total, tile_square = cutter.cut(row, column, tile, stack[done:])
+        places, found, lost, tile_total, tile_square = finder.find(row, column, tile)
         total, square = total + tile_total, square + tile_square
         blocks.append(found)
         missing.update({done + k: pixels for k, pixels in lost.items()})
-        for k, (r, c) in enumerate(found.tolist() if compress else ()):
-            half = (stack[done + k] - cutter.baseline) @ basis
-            compressed[r, c] = basis.T @ half
-            if r == 0 and c > 0:
-                first_row[r, c] = half
+        for k, (i, j) in enumerate(places.tolist()):
+            block, (r, c) = stack[done + k], found[k].tolist()
+            block[:] = tile[i : i + size, j : j + size]
+            if compress:
+                half = (block - finder.baseline) @ basis
+                compressed[r, c] = basis.T @ half
+                if r == 0 and c > 0:
+                    first_row[r, c] = half
         done += len(found)
     return AngleTiles(
         angle,
+        size,
         np.concatenate(blocks),
         stack[:done],
+        np.arange(done)[:, None] * np.array([1, 0, 0]),
         *_panels(compressed),
         *_panels(first_row),
         degrees=basis.shape[1] if compress else 0,
@@ -237,19 +257,20 @@ def collect_tiles(
 def stream_tiles(
     series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]
 ) -> Iterator[AngleTiles]:
-    """The blocks of one stored tile after the other, not compressed, in memory that the next one overwrites.
+    """The blocks of one stored tile after the other where they are, not compressed.
 
     Arguments are those of `collect_tiles`. What is read once is summed while it is in the cache.
     """
-    cutter = _Cutter(series, angle)
-    stack = np.empty((cutter.parts**2, cutter.size, cutter.size), dtype=np.float32)
+    finder = _BlockFinder(series, angle)
     nothing = _panels({})
     for row, column, tile in tiles:
-        blocks, missing, total, square = cutter.cut(row, column, tile, stack)
+        places, blocks, missing, total, square = finder.find(row, column, tile)
         yield AngleTiles(
             angle,
+            finder.size,
             blocks,
-            stack[: len(blocks)],
+            tile[None],
+            np.concatenate([np.zeros_like(places[:, :1]), places], axis=1),
             *nothing,
             *nothing,
             degrees=0,
@@ -260,7 +281,7 @@ def stream_tiles(
 
 
 def _panels(tiles: Mapping[tuple[int, int], Array]) -> tuple[Array, NDArray[np.int64]]:
-    """Tiles by row and column as matrices of neighbours side by side: their values in a row, and where they belong."""
+    """Blocks by row and column as matrices of neighbours side by side: their values in a row, and where they belong."""
     runs: list[list[tuple[int, int]]] = []
     for place in sorted(tiles):
         if runs and runs[-1][-1] == (place[0], place[1] - 1) and len(runs[-1]) < WIDEST_PANEL:

@@ -8,14 +8,14 @@ from hetdask_kernels.compress import expand, polynomials, polynomials_needed, pr
 from hetdask_kernels.contract import (
     COMPRESSED,
     FIRST_ROW,
+    contract_blocks,
     contract_panels,
-    contract_steep_tiles,
-    contract_tiles,
+    contract_steep_blocks,
     data_products,
 )
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_gains, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
-from hetdask_kernels.prepare import cut_tile
+from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.warmup import warmup_numba_kernels
 
@@ -26,12 +26,12 @@ __all__ = [
     "LANES",
     "STEEP_RANGE",
     "block_factors",
+    "contract_blocks",
     "contract_panels",
-    "contract_steep_tiles",
-    "contract_tiles",
-    "cut_tile",
+    "contract_steep_blocks",
     "data_products",
     "expand",
+    "fill_blocks",
     "frame_gains",
     "frame_steps",
     "model_gram",
@@ -40,6 +40,7 @@ __all__ = [
     "polynomials_needed",
     "project",
     "residual_sums",
+    "sum_blocks",
     "tile_residuals",
     "warmup_numba_kernels",
     "weighted_gram",

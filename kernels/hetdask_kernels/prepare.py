@@ -1,4 +1,4 @@
-"""Make tiles ready for contraction: cut them into blocks, fill what is no data, and sum what is."""
+"""Make tiles ready for contraction: sum and count what is data, fill what is not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from hetdask_kernels._jit import JIT, REORDER
 
 
 @njit(fastmath=REORDER, **JIT)
-def _row(source, baseline, fill, row):  # type: ignore[no-untyped-def]
+def _sum_row(values, baseline):  # type: ignore[no-untyped-def]
     count = 0
     total = square = 0.0
-    for j in range(row.shape[0]):
-        finite = np.isfinite(source[j])
-        value = source[j] if finite else fill
-        row[j] = value
-        e = np.float64(value) - baseline
+    for j in range(values.shape[0]):
+        finite = np.isfinite(values[j])
+        e = np.float64(values[j]) - baseline if finite else 0.0
         count += finite
         total += e
         square += e * e
@@ -24,19 +22,19 @@ def _row(source, baseline, fill, row):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def cut_tile(tile, places, baseline, blocks, counts):  # type: ignore[no-untyped-def]
-    """Cut blocks out of a tile, fill pixels that are no data with the baseline, and sum the others.
+def sum_blocks(tile, places, size, baseline, counts):  # type: ignore[no-untyped-def]
+    """Count and sum the pixels of some blocks of a tile that are data.
 
     Parameters
     ----------
     tile : (side, side) float32
         NaN or infinite where a pixel is no data.
     places : (n, 2) int64
-        Row and column of each block, in units of `size`.
+        First row and column of each block.
+    size : int
+        Rows and columns of a block.
     baseline : float
         Exactly a float32.
-    blocks : (n, size, size) float32
-        Overwritten.
     counts : (n,) int64
         Overwritten: pixels of each block that are data.
 
@@ -45,15 +43,25 @@ def cut_tile(tile, places, baseline, blocks, counts):  # type: ignore[no-untyped
     total, square : float
         Σe and Σe² of the centred pixels e = c2 - baseline.
     """
-    fill = np.float32(baseline)
-    size = blocks.shape[1]
     total = square = 0.0
     for k in range(places.shape[0]):
-        row, column = places[k, 0] * size, places[k, 1] * size
+        row, column = places[k, 0], places[k, 1]
         counts[k] = 0
-        for i in range(size):
-            count, row_total, row_square = _row(tile[row + i, column : column + size], baseline, fill, blocks[k, i])
+        for i in range(row, row + size):
+            count, row_total, row_square = _sum_row(tile[i, column : column + size], baseline)
             counts[k] += count
             total += row_total
             square += row_square
     return total, square
+
+
+@njit(**JIT)
+def fill_blocks(tile, places, size, baseline):  # type: ignore[no-untyped-def]
+    """Replace pixels that are no data by the baseline, in some blocks of a tile; arguments as in `sum_blocks`."""
+    fill = np.float32(baseline)
+    for k in range(places.shape[0]):
+        row, column = places[k, 0], places[k, 1]
+        for i in range(row, row + size):
+            for j in range(column, column + size):
+                if not np.isfinite(tile[i, j]):
+                    tile[i, j] = fill

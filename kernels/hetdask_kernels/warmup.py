@@ -10,11 +10,11 @@ import numpy as np
 from hetdask_kernels._jit import LANES
 from hetdask_kernels.blocks import block_model, block_sums, weighted_products
 from hetdask_kernels.compress import polynomials_needed
-from hetdask_kernels.contract import COMPRESSED, contract_panels, contract_steep_tiles, contract_tiles, data_products
+from hetdask_kernels.contract import COMPRESSED, contract_blocks, contract_panels, contract_steep_blocks, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
-from hetdask_kernels.prepare import cut_tile
+from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_gram, model_sums
 from hetdask_kernels.speckles import (
@@ -38,9 +38,10 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
     rows = np.zeros(1, dtype=np.int64)
     which, place = (no, no, no), (factor[:2], keep)
+    block = (tile, np.zeros((1, 3), dtype=np.int64), blocks, _FRAMES, 0.0)
 
     def contract() -> None:
-        contract_tiles(tile, blocks, 0.0, True, factor, factor, *which, *place, factor.copy(), factor.copy())
+        contract_blocks(*block, True, factor, factor, *which, *place, factor.copy(), factor.copy())
 
     def contract_compressed() -> None:
         panels, all_of_it = np.array([[0, 0, 1]]), (~no, ~no, no)
@@ -49,7 +50,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         contract_panels(values, panels, *shape, factor, factor, *all_of_it, _FRAMES, *place, *sums)
 
     def contract_steep() -> None:
-        contract_steep_tiles(tile, blocks, 0.0, *which, amplitude, step, factor.copy(), factor.copy())
+        contract_steep_blocks(*block, *which, amplitude, step, factor.copy(), factor.copy())
 
     def pixels() -> None:
         for weight in (mask, mask.astype(np.float64)):
@@ -93,11 +94,11 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "block_covariance": speckles,
         "block_model": reduced,
         "contract_panels": contract_compressed,
-        "contract_steep_tiles": contract_steep,
-        "contract_tiles": contract,
-        "cut_tile": lambda: cut_tile(tile[0], blocks, 0.0, tile.copy(), rows.copy()),
+        "contract_steep_blocks": contract_steep,
+        "contract_blocks": contract,
         "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
         "field_intensity": fields,
+        "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
         "frame_gains": lambda: frame_gains(keep, keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
@@ -108,6 +109,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "photon_covariance": photons,
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
+        "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "tile_residuals": residuals,
         "weighted_gram": pixels,
     }

@@ -14,8 +14,8 @@ from hetdask.model import as_vector, correlation, correlation_gradient, dynamics
 from hetdask.passes.factors import LANE, angle_factors, compressed_factors, series_factors
 from hetdask.passes.normal import NormalSums, project
 from hetdask.passes.run import merge
-from hetdask.passes.shard import Shard, evaluate_shard
-from hetdask.passes.tiles import Series, collect_tiles
+from hetdask.passes.shard import Shard, evaluate_pieces, evaluate_shard
+from hetdask.passes.tiles import Series, collect_tiles, stream_tiles
 
 Q = 0.0054
 ALL = tuple(range(14))
@@ -48,7 +48,7 @@ def tiled(maps: NDArray[np.float32], series: Series) -> list[list[tuple[int, int
     padded[:, :n, :n] = maps
     return [
         [
-            (r, c, padded[m, r * size : (r + 1) * size, c * size : (c + 1) * size])
+            (r, c, padded[m, r * size : (r + 1) * size, c * size : (c + 1) * size].copy())
             for r in range(blocks)
             for c in range(r, blocks)
         ]
@@ -130,13 +130,14 @@ def test_sums_agree_with_brute_force(
 ) -> None:
     maps, series, vector = experiment(parameters, n, n_phi, tile, dt, seed, gaps)
     expected = brute_force(maps, series, vector)
-    tiles = tiled(maps, series)
-    shard = Shard(
-        series, tuple(collect_tiles(series, m, tiles[m], len(tiles[m])) for m in range(n_phi)), tuple(range(n_phi))
-    )
-    found = merge(n_phi, 14, [evaluate_shard(shard, vector, ALL)]).gram
-    assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
-    np.testing.assert_array_equal(found[:, 0, 0], expected[:, 0, 0])
+    pieces = {m: stream_tiles(series, m, tiles) for m, tiles in enumerate(tiled(maps, series))}
+    for sums in (
+        evaluate_shard(whole(maps, series, False), vector, ALL),
+        evaluate_pieces(series, pieces, range(n_phi), vector, ALL),
+    ):
+        found = merge(n_phi, 14, [sums]).gram
+        assert np.all(np.abs(found - expected) <= 1e-9 * magnitude(series, vector, expected) + 1e-30)
+        np.testing.assert_array_equal(found[:, 0, 0], expected[:, 0, 0])
 
 
 def whole(maps: NDArray[np.float32], series: Series, compress: bool) -> Shard:
