@@ -54,8 +54,9 @@ class BlockNoise:
         self._fields = SpeckleFields(series, angle, vector)
         self._keep = (~series.excluded[angle]).astype(np.float64)
         self._means = means
-        offset, _, self._rows, self._columns, _ = nodes_of(blocks)
-        self._levels = offset.size - 1
+        nodes = nodes_of(blocks)
+        self._rows, self._columns = nodes.rows, nodes.columns
+        self._smallest, self._levels = nodes.size, nodes.offset.size - 1
         self._counts = self._over_nodes(self._keep[:, None])[:, 0]
         self._triangles = self._rows == self._columns
         rows, columns = self._counts[self._rows], self._counts[self._columns]
@@ -63,7 +64,7 @@ class BlockNoise:
 
     def _over_nodes(self, values: Array) -> Array:
         """Sums of `values` (N, S) over the frames of each node, (K, S)."""
-        levels = [values]
+        levels = [np.add.reduceat(values, np.arange(0, values.shape[0], self._smallest), axis=0)]
         for _ in range(self._levels - 1):
             below = levels[-1]
             levels.append(np.add.reduceat(below, np.arange(0, below.shape[0], 2), axis=0))

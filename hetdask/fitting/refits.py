@@ -18,6 +18,7 @@ from hetdask.model.parameters import NAMES
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses, retained_information
 from hetdask.passes.run import Passes, series_of
+from hetdask_kernels import LANES
 
 if TYPE_CHECKING:
     from hetdask.data.store import Store
@@ -33,8 +34,11 @@ ANGLE_ROWS: Final = 3 * len(NAMES) + 12
 SHARED_ROWS: Final = 8
 """The same for each block of all angles: means, counts and variances, and what arrives of them."""
 
-NODE_ROWS: Final = 16 * len(NAMES)
-"""The same for each node of one angle, of which there are twice as many as frames."""
+NODE_ROWS: Final = 2 * 4 * LANES + 20
+"""The same for each node of one angle, of which there are twice as many as of the smallest ones."""
+
+FRAME_ROWS: Final = LANES + 40
+"""The same for each frame."""
 
 
 def refit_level(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
@@ -45,8 +49,10 @@ def refit_level(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
 
 def refit_bytes(n_phi: int, n_frames: int, plan: MemoryPlan | None) -> int:
     """Memory of one task that refits them."""
-    n = blocks_of(n_frames, refit_level(n_phi, n_frames, plan)).n_blocks
-    return 8 * (ANGLE_ROWS * n + SHARED_ROWS * n_phi * n + 2 * NODE_ROWS * n_frames + 7 * BATCH_VALUES)
+    level = refit_level(n_phi, n_frames, plan)
+    n, nodes = blocks_of(n_frames, level).n_blocks, 2 * -(-n_frames >> level)
+    frames = NODE_ROWS * nodes + FRAME_ROWS * n_frames
+    return 8 * (ANGLE_ROWS * n + SHARED_ROWS * n_phi * n + frames + 7 * BATCH_VALUES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

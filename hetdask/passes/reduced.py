@@ -13,7 +13,8 @@ from hetdask.data.reduction import Blocks, Reduced
 from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.passes.normal import NormalSums, Projection
-from hetdask_kernels.blocks import block_model, weighted_products
+from hetdask_kernels import LANES
+from hetdask_kernels.blocks import Nodes, block_model, weighted_products
 
 if TYPE_CHECKING:
     from hetdask.passes.tiles import Series
@@ -25,23 +26,26 @@ KINDS: Final = np.repeat(np.arange(5), (3, 3, 3, 4, 1))
 """What each parameter acts on: exponent of the reference, of the sample, displacement, fraction, flow direction."""
 
 
-def nodes_of(blocks: Blocks) -> tuple[Indices, int, Indices, Indices, Indices]:
-    """Blocks as pairs of nodes, see `hetdask_kernels.blocks.block_model`."""
-    sizes = 1 << np.arange(int(blocks.size.max()).bit_length())
+def nodes_of(blocks: Blocks) -> Nodes:
+    """Blocks as pairs of nodes."""
+    levels = range(blocks.level, int(blocks.size.max()).bit_length())
+    sizes = np.array([1 << level for level in levels])
     lengths = -(-blocks.n_frames // sizes)
     offset = np.concatenate([[0], np.cumsum(lengths)])
     following = np.concatenate([np.arange(1, n + 1) * size for n, size in zip(lengths, sizes, strict=True)])
     first = offset[np.searchsorted(sizes, blocks.size)]
     rows, columns = first + blocks.first_row // blocks.size, first + blocks.first_column // blocks.size
-    return offset, int(offset[blocks.level + 1]), rows, columns, following
+    return Nodes(int(sizes[0]), offset, rows, columns, following)
 
 
 def _gradient(d: Dynamics, free: tuple[int, ...]) -> Array:
-    """Derivative (N, p) of what each free parameter acts on."""
+    """Derivative of what each free parameter acts on, (N, LANES); (N, 0) without any."""
     if not free:
         return np.empty((d.time.size, 0))
     gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient, d.displacement)
-    return np.vstack(gradients)[list(free)].T.copy()
+    out = np.zeros((d.time.size, LANES))
+    out[:, : len(free)] = np.vstack(gradients)[list(free)].T
+    return out
 
 
 class ReducedPasses:

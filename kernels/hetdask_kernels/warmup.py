@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hetdask_kernels._jit import LANES
-from hetdask_kernels.blocks import block_model, block_sums, weighted_products
+from hetdask_kernels.blocks import Nodes, block_model, block_sums, weighted_products
 from hetdask_kernels.compress import polynomials_needed
 from hetdask_kernels.contract import COMPRESSED, contract_blocks, contract_panels, contract_steep_blocks, data_products
 from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
@@ -68,8 +68,8 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         residual_sums(out, valid, 1.0, 0, 0, _FRAMES, factor.copy(), np.ones((4, 1, 1)))
 
     def reduced() -> None:
-        two, nodes = np.zeros((1, 1)), (np.array([0, 1]), 1, rows, rows, rows + 1)
-        motion, slopes = (keep[:1], keep[:1], keep[:1]), (two, np.zeros((4, 1)), np.ones(1))
+        two, nodes = np.zeros((1, 1)), Nodes(1, np.array([0, 1]), rows, rows, rows + 1)
+        motion, slopes = (keep[:1], keep[:1], keep[:1]), (gain[:1], np.zeros((4, 1)), np.ones(1))
         block_model(motion, keep[:1], keep[:1], 1.0, 1.0, slopes, nodes, np.zeros((0, 3), dtype=np.int64), keep[:1])
         block_sums(tile[0], 0, 0, 0.0, rows, rows, rows + 1, np.zeros((3, 1)))
         weighted_products(two, keep[:1])
