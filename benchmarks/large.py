@@ -130,7 +130,7 @@ def stream(store: Store, turns: int) -> dict[str, Any]:
 
 def stay(store: Store, turns: int) -> dict[str, Any]:
     """Passes over resident data on one and two workers, and in two threads of this process, in turns."""
-    shards = [[load_shard(spec)] for spec in store.shards()]
+    shards = [[load_shard(store, spec)] for spec in store.shards()]
     pool = ThreadPoolExecutor(WORKERS)
 
     def here(k: int) -> float:

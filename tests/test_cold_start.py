@@ -15,9 +15,12 @@ import pytest
 from distributed import Client
 
 import hetdask
+from hetdask.config import load_settings
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
+from hetdask.fitting.cold_start import MOST_ANGLES, find_start, reduced_passes
 from hetdask.model import simulate_gaussian
+from hetdask.options import problem_of
 from hetdask.results.live import Silent
 from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.local import open_runner
@@ -56,6 +59,20 @@ def test_a_fit_without_start_values_finds_the_optimum(tmp_path: Path) -> None:
     assert result.search is not None
     assert result.search.agreed >= 3
     assert result.seed == 3
+
+
+def test_many_maps_are_searched_on_some_of_them_and_fitted_on_all(tmp_path: Path, inline_runner: InlineRunner) -> None:
+    phi = np.linspace(0.0, 180.0, 24, endpoint=False)
+    settings = {"fit": {"start": "search", "seed": 3}}
+    store = stored(tmp_path, phi.tolist(), TRUTH, frames=80)
+    passes = reduced_passes(store, inline_runner)
+    found = find_start(passes, problem_of(load_settings(settings), store), inline_runner, seed=5)
+    assert found.believed
+    blocks = np.count_nonzero(passes.reduced.count[:MOST_ANGLES])
+    assert found.best.chi_squared / blocks == pytest.approx(1.0, abs=0.1)
+    result = hetdask.fit(store, settings, client=inline_runner)
+    assert len(result.angles) == 24
+    assert result.parameters["phi0"].value == pytest.approx(12.0, abs=0.2)
 
 
 FEW = {"start": "search", "seed": 5, "active_parameters": ["D0_ref", "D0_sample", "v0", "phi0", "f0"]}

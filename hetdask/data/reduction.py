@@ -9,7 +9,7 @@ The model's mean over the same pixels is known exactly (`hetdask.passes.reduced`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -149,6 +149,13 @@ class Reduced:
     def level(self) -> int:
         """Level of the ladder."""
         return self.blocks.level
+
+    def at_angles(self, chosen: NDArray[np.intp]) -> Reduced:
+        """The same for some of the angles, (k,), in ascending order."""
+        of_maps = {name: getattr(self, name)[chosen] for name in ("mean", "count", "variance", "white")}
+        missing = self.missing[np.isin(self.missing[:, 0], chosen)]
+        missing[:, 0] = np.searchsorted(chosen, missing[:, 0])
+        return replace(self, missing=missing, **of_maps)
 
     def coarsen(self, level: int) -> Reduced:
         """The same data at a coarser level of the ladder.

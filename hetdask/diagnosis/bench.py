@@ -163,7 +163,7 @@ def _in_process(store: Store, problem: Problem, patience: Patience) -> Iterator[
     times = patience.measure(lambda: np.matmul(matrix, vector, out=out))
     yield Figure("BLAS", matrix.size, times, "product of that shard with a vector, to compare with")
     pairs = sum(_pairs(store, row, column) for _, row, column, _ in tiles)
-    shard, vectors = load_shard(spec), _vectors(problem)
+    shard, vectors = load_shard(store, spec), _vectors(problem)
 
     def run(free: tuple[int, ...]) -> None:
         evaluate_shard(shard, next(vectors), free)

@@ -18,7 +18,7 @@ from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement
-from hetdask.fitting.search import SearchResult, Verdict, descend, search
+from hetdask.fitting.search import SearchResult, Verdict, bottom, descend, search
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import series_of
 from hetdask_cluster.runner import InlineRunner
@@ -31,6 +31,9 @@ Array = NDArray[np.float64]
 
 MOST_BLOCKS: Final = 15_000
 """Block means of each angle on which optima are compared, at most."""
+
+MOST_ANGLES: Final = 16
+"""Maps on which optima are searched, at most: more of them tell the same, and each costs as much as any other."""
 
 CLOSE: Final = 0.05
 """Optima whose χ² on reduced data is within so much of the best one are fitted at full resolution too."""
@@ -123,17 +126,31 @@ def find_start(
         if on_round is not None:
             on_round(number, most, f"rounds of starts, χ² = {chi_squared:.6g}")
 
+    passes, problem = _some_angles(passes, problem)
     coordinates = make_coordinates(problem, passes.series.time, passes.series.q)
 
     def judge(position: Array) -> Verdict:
+        # An optimum on few block means may lie far from that on all of them, compared with the errors of the latter.
+        position = bottom(passes, coordinates, position)
         likely, _ = most_likely(passes, coordinates, position, until_noise=True)
         return Verdict(likely.noise.at_noise_level, likely.noise.is_unremarkable, likely.position)
 
     return search(passes, problem, seed=seed, runner=runner, judge=judge, given=given, on_round=tell)
 
 
+def _some_angles(passes: ReducedPasses, problem: Problem) -> tuple[ReducedPasses, Problem]:
+    """Maps among which the optima can be told apart: all, or `MOST_ANGLES` whose directions differ most evenly."""
+    series = passes.series
+    if series.n_phi <= MOST_ANGLES:
+        return passes, problem
+    by_direction = np.argsort(series.phi % 180.0, kind="stable")
+    chosen = np.sort(by_direction[np.linspace(0, series.n_phi - 1, MOST_ANGLES).round().astype(np.intp)])
+    return passes.at_angles(chosen), replace(problem, sigma=problem.sigma[chosen])
+
+
 def leads_to_noise(passes: ReducedPasses, problem: Problem) -> bool:
     """Whether the start values of a problem lead to an optimum that leaves nothing but noise, or nobody can tell."""
+    passes, problem = _some_angles(passes, problem)
     coordinates, position = descend(passes, problem)
     if not position.size:
         return True

@@ -334,7 +334,12 @@ def descend(passes: ReducedPasses, problem: Problem) -> tuple[Coordinates, Array
     if not coordinates.names:
         return coordinates, np.empty(0)
     start = np.clip(coordinates.encode(problem.start), coordinates.lower, coordinates.upper)
-    return coordinates, _finish((start, FINISH), passes, coordinates).position
+    return coordinates, bottom(passes, coordinates, start)
+
+
+def bottom(passes: ReducedPasses, coordinates: Coordinates, position: Array) -> Array:
+    """Coordinates (n,) of the optimum on reduced data that a position (n,) leads to."""
+    return _finish((position, FINISH), passes, coordinates).position
 
 
 def _given_rounds(seed: int, given: Array, coordinates: Coordinates) -> list[list[_Start]]:

@@ -84,6 +84,10 @@ class ReducedPasses:
         where = np.column_stack([reduced.blocks.find(lost[:, 1], lost[:, 2]), lost[:, 1:]])
         self._missing = [np.ascontiguousarray(where[lost[:, 0] == m]) for m in range(series.n_phi)]
 
+    def at_angles(self, chosen: NDArray[np.intp]) -> ReducedPasses:
+        """The same for some of the angles, (k,), in ascending order."""
+        return ReducedPasses(self.series.at_angles(chosen), self.reduced.at_angles(chosen))
+
     def __call__(self, vector: Array, free: tuple[int, ...]) -> NormalSums:
         """Sums at `vector` (14,), with derivatives for the parameters `free`."""
         start = time.perf_counter()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import groupby, islice, zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, override
@@ -22,7 +23,7 @@ from hetdask.passes.reference import evaluate_reference
 from hetdask.passes.residuals import ResidualSums, evaluate_residuals, merge_residuals
 from hetdask.passes.segments import SegmentSums, evaluate_segments, merge_segments
 from hetdask.passes.shard import Shard, evaluate_pieces, evaluate_shard
-from hetdask.passes.tiles import AngleTiles, Series, collect_tiles, stream_tiles
+from hetdask.passes.tiles import AngleTiles, Series, TileSums, collect_tiles, stream_tiles
 from hetdask.passes.weighted import LossSums, Weighting, evaluate_weighted, merge_weighted
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class PassRequest:
         """Sums over a shard, by angle."""
         return evaluate_shard(shard, np.array(self.vector), self.free)
 
-    def stream(self, spec: ShardSpec) -> dict[int, Any]:
-        """The same while the shard is read; it is never in memory as a whole."""
-        series, pieces = stream_shard(spec)
+    def stream(self, store: Store, spec: ShardSpec) -> dict[int, Any]:
+        """The same while a shard of a store is read; it is never in memory as a whole."""
+        series, pieces = stream_shard(store, spec)
         return evaluate_pieces(series, pieces, owned_angles(spec), np.array(self.vector), self.free)
 
     @staticmethod
@@ -68,9 +69,9 @@ class _WholeShards(PassRequest):
     __slots__ = ()
 
     @override
-    def stream(self, spec: ShardSpec) -> dict[int, Any]:
+    def stream(self, store: Store, spec: ShardSpec) -> dict[int, Any]:
         """Sums over a shard that is read for it."""
-        return self.evaluate(load_shard(spec, compress=False))
+        return self.evaluate(load_shard(store, spec, compress=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class ResidualRequest(PassRequest):
         return self._sums(shard.series, shard.pieces)
 
     @override
-    def stream(self, spec: ShardSpec) -> dict[int, Any]:
+    def stream(self, store: Store, spec: ShardSpec) -> dict[int, Any]:
         """The same while the shard is read."""
-        return self._sums(*stream_shard(spec))
+        return self._sums(*stream_shard(store, spec))
 
     def _sums(self, series: Series, pieces: Mapping[int, Iterable[AngleTiles]]) -> dict[int, Any]:
         return evaluate_residuals(series, pieces, np.array(self.vector), self.contrast, self.offset, self.limit)
@@ -141,7 +142,7 @@ def series_of(store: Store) -> Series:
     )
 
 
-def load_shard(spec: ShardSpec, *, compress: bool = True) -> Shard:
+def load_shard(store: Store, spec: ShardSpec, *, compress: bool = True) -> Shard:
     """Read and prepare one shard, on the worker that will hold it; compressed only if several passes will use it.
 
     Raises
@@ -149,7 +150,6 @@ def load_shard(spec: ShardSpec, *, compress: bool = True) -> Shard:
     DataError
         If the store was changed or damaged since it was written.
     """
-    store = Store.open(spec.path)
     series = series_of(store)
     count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
     angles = tuple(
@@ -166,18 +166,25 @@ def owned_angles(spec: ShardSpec) -> tuple[int, ...]:
 
 def load_shards(specs: Sequence[ShardSpec]) -> tuple[Shard, ...]:
     """Task that makes shards resident."""
-    return tuple(load_shard(spec) for spec in specs)
+    return tuple(load_shard(Store.open(spec.path), spec) for spec in specs)
 
 
-def stream_shard(spec: ShardSpec) -> tuple[Series, dict[int, Iterator[AngleTiles]]]:
+@lru_cache(maxsize=1024)
+def known_sums(*map_of_store: object) -> dict[tuple[int, int], TileSums]:  # noqa: ARG001 - the key of the cache
+    """What earlier passes of this process have summed up in a map, by where it is and what it holds."""
+    return {}
+
+
+def stream_shard(store: Store, spec: ShardSpec) -> tuple[Series, dict[int, Iterator[AngleTiles]]]:
     """Pieces of a shard by angle, to be gone through in ascending order, as each is read."""
-    store = Store.open(spec.path)
     series = series_of(store)
     tiles = store.iter_shard(spec, reuse=True)
     count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
 
     def pieces(angle: int) -> Iterator[AngleTiles]:
-        return stream_tiles(series, angle, (entry[1:] for entry in islice(tiles, count)))
+        map_of_store = (store.tile_checksum[angle], store.baseline[angle], store.frame_mask[angle])
+        known = known_sums(spec.path, angle, *(x.tobytes() for x in map_of_store))
+        return stream_tiles(series, angle, (entry[1:] for entry in islice(tiles, count)), known)
 
     return series, {angle: pieces(angle) for angle in range(*spec.angles)}
 
@@ -185,11 +192,14 @@ def stream_shard(spec: ShardSpec) -> tuple[Series, dict[int, Iterator[AngleTiles
 def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest) -> dict[int, Any]:
     """Task of a pass: sums over some shards, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
     total: dict[int, Any] = {}
+    open_store = cache(Store.open)
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
         for shard, following in zip_longest(unit, unit[1:]):
             if isinstance(following, ShardSpec):
-                reader.submit(Store.open(following.path).read_ahead, following)
-            part = request.evaluate(shard) if isinstance(shard, Shard) else request.stream(shard)
+                reader.submit(open_store(following.path).read_ahead, following)
+            part = (
+                request.evaluate(shard) if isinstance(shard, Shard) else request.stream(open_store(shard.path), shard)
+            )
             for angle, sums in part.items():
                 total[angle] = request.add(total[angle], sums) if angle in total else sums
     return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -59,6 +59,11 @@ class Series:
         """Number of maps."""
         return int(self.phi.size)
 
+    def at_angles(self, chosen: NDArray[np.intp]) -> Series:
+        """The same for some of the maps."""
+        of_maps = {name: getattr(self, name)[chosen] for name in ("phi", "q", "excluded", "baseline")}
+        return replace(self, **of_maps)
+
     @property
     def block(self) -> int:
         """Frames in a block, the unit of all sums."""
@@ -92,7 +97,8 @@ class AngleTiles:
     blocks : (n, 2) int64
         Row and column of each block in the map.
     tiles : (t, side, side) float32
-        What holds their pixels: single blocks, or stored tiles of several blocks.
+        What holds their pixels: single blocks, or stored tiles of several blocks, whose pixels below the diagonal may
+        be NaN.
     places : (n, 3) int64
         Tile, first row and first column in it of each block.
     compressed : (…,) float64
@@ -160,13 +166,34 @@ def blocks_above(parts: int, diagonal: bool, columns: int) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-class _BlockFinder:
-    """Finds the blocks in stored tiles of one angle."""
+@dataclass(frozen=True, slots=True, eq=False)
+class TileSums:
+    """What the pixels of a stored tile add up to, which no parameter changes.
 
-    def __init__(self, series: Series, angle: int) -> None:
+    Attributes
+    ----------
+    total, square : float
+        Σe and Σe² of the centred pixels.
+    gaps : (g, 2) int64
+        First row and column of each block with pixels that are no data, above the diagonal.
+    missing : dict of int to (size, size) bool
+        As in `AngleTiles`, for the blocks of this tile.
+    """
+
+    total: float
+    square: float
+    gaps: NDArray[np.int64]
+    missing: dict[int, NDArray[np.bool_]]
+
+
+class _BlockFinder:
+    """Finds the blocks in stored tiles of one angle, and remembers sums of tiles that are complete in `known`."""
+
+    def __init__(self, series: Series, angle: int, known: dict[tuple[int, int], TileSums] | None = None) -> None:
         self.baseline = float(series.baseline[angle])
         self.size = series.block
         self.parts = series.tile // self.size
+        self._known = {} if known is None else known
         self._excluded = series.excluded[angle]
         good = np.zeros(series.padded_time.size, dtype=np.int64)
         good[: self._excluded.size] = ~self._excluded
@@ -174,21 +201,32 @@ class _BlockFinder:
 
     def find(
         self, row: int, column: int, tile: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, NDArray[np.bool_]], float, float]:
-        """First row and column of each block in a tile, which is filled; where they belong, missing pixels, Σe, Σe²."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], TileSums]:
+        """First row and column of each block in a tile, which is filled; where they belong; and sums."""
         inside = blocks_above(self.parts, row == column, self._good.size - column * self.parts)
         blocks, places = inside + np.array([row, column]) * self.parts, inside * self.size
+        sums = self._known.get((row, column))
+        if sums is None:
+            sums = self._sum(tile, places, blocks)
+            if not sums.missing:
+                self._known[row, column] = sums
+        if sums.gaps.size:
+            fill_blocks(tile, sums.gaps, self.size, self.baseline)
+        return places, blocks, sums
+
+    def _sum(self, tile: NDArray[np.float32], places: NDArray[np.int64], blocks: NDArray[np.int64]) -> TileSums:
         counts = np.empty(len(places), dtype=np.int64)
         total, square = sum_blocks(tile, places, self.size, self.baseline, counts)
+        diagonal = blocks[:, 0] == blocks[:, 1]
         rows, columns = self._good[blocks.T]
-        full = np.where(blocks[:, 0] == blocks[:, 1], rows * (rows - 1) // 2, rows * columns)
+        full = np.where(diagonal, rows * (rows - 1) // 2, rows * columns)
         missing = {}
         for k in np.flatnonzero(counts != full).tolist():
             r, c = places[k]
             finite = np.isfinite(tile[r : r + self.size, c : c + self.size])
             missing[k] = missing_pixels(finite, int(blocks[k, 0]), int(blocks[k, 1]), self._excluded, self.size)
-        fill_blocks(tile, places[counts < self.size**2], self.size, self.baseline)
-        return places, blocks, missing, total, square
+        pixels = np.where(diagonal, self.size * (self.size - 1) // 2, self.size**2)
+        return TileSums(total, square, places[counts < pixels], missing)
 
 
 def collect_tiles(
@@ -226,13 +264,15 @@ def collect_tiles(
     done = 0
     total = square = 0.0
     for row, column, tile in tiles:
-        places, found, lost, tile_total, tile_square = finder.find(row, column, tile)
-        total, square = total + tile_total, square + tile_square
+        places, found, sums = finder.find(row, column, tile)
+        total, square = total + sums.total, square + sums.square
         blocks.append(found)
-        missing.update({done + k: pixels for k, pixels in lost.items()})
+        missing.update({done + k: pixels for k, pixels in sums.missing.items()})
         for k, (i, j) in enumerate(places.tolist()):
             block, (r, c) = stack[done + k], found[k].tolist()
             block[:] = tile[i : i + size, j : j + size]
+            if r == c:
+                block[np.isnan(block)] = finder.baseline  # below the diagonal, where nothing may spoil a product
             if compress:
                 half = (block - finder.baseline) @ basis
                 compressed[r, c] = basis.T @ half
@@ -255,16 +295,26 @@ def collect_tiles(
 
 
 def stream_tiles(
-    series: Series, angle: int, tiles: Iterable[tuple[int, int, NDArray[np.float32]]]
+    series: Series,
+    angle: int,
+    tiles: Iterable[tuple[int, int, NDArray[np.float32]]],
+    known: dict[tuple[int, int], TileSums] | None = None,
 ) -> Iterator[AngleTiles]:
     """The blocks of one stored tile after the other where they are, not compressed.
 
-    Arguments are those of `collect_tiles`. What is read once is summed while it is in the cache.
+    What is read once is summed while it is in the cache.
+
+    Parameters
+    ----------
+    series, angle, tiles
+        As in `collect_tiles`.
+    known : dict, optional
+        Sums of the tiles of this angle by row and column, from earlier passes; those that are not there are added.
     """
-    finder = _BlockFinder(series, angle)
+    finder = _BlockFinder(series, angle, known)
     nothing = _panels({})
     for row, column, tile in tiles:
-        places, blocks, missing, total, square = finder.find(row, column, tile)
+        places, blocks, sums = finder.find(row, column, tile)
         yield AngleTiles(
             angle,
             finder.size,
@@ -274,9 +324,9 @@ def stream_tiles(
             *nothing,
             *nothing,
             degrees=0,
-            missing=missing,
-            total=total,
-            square=square,
+            missing=sums.missing,
+            total=sums.total,
+            square=sums.square,
         )
 
 

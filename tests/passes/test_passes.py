@@ -103,6 +103,20 @@ def test_any_chunking_resident_or_streamed_gives_the_same_sums(
     assert np.all(np.abs(found - expected) <= 1e-10 * norm[:, :, None] * norm[:, None, :])
 
 
+def test_what_streamed_passes_remember_of_a_map_goes_with_the_map(maps: np.ndarray, tmp_path: Path) -> None:
+    path, vector = tmp_path / "same.zarr", as_vector(FLOW)
+    first = write_store(path, maps, phi=PHI, q=Q, dt=DT, tile=64)
+    passes = Passes(first, InlineRunner(), resident_bytes=0)
+    once = passes(vector, FREE)
+    np.testing.assert_array_equal(passes(vector, FREE).gram, once.gram)
+    late = np.arange(150) > 100
+    changed = maps + 0.1 * (late[:, None] & late)
+    second = write_store(path, changed, phi=PHI, q=Q, dt=DT, tile=64, overwrite=True)
+    found, expected = (Passes(second, InlineRunner(), resident_bytes=kept)(vector, FREE).gram for kept in (0, None))
+    np.testing.assert_allclose(found[:, -1, -1], expected[:, -1, -1], rtol=1e-12)
+    assert np.all(np.abs(found[:, -1, -1] / once.gram[:, -1, -1] - 1.0) > 0.01)
+
+
 def test_workers_give_the_same_sums(store: Store, dask_runner: Runner) -> None:
     vector = as_vector(FLOW)
     expected = Passes(store, InlineRunner())(vector, FREE).gram

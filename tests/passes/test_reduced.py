@@ -114,6 +114,19 @@ def test_sums_count_every_pixel_with_the_means_of_its_block() -> None:
     assert sums.gram[:, 0, 0].sum() == passes.n_points == 3 * n * (n - 1) // 2 - (n - 1)
 
 
+def test_some_angles_have_the_sums_they_have_among_all() -> None:
+    n, free = 40, (0, 6, 9, 13)
+    excluded = np.zeros((3, n), dtype=bool)
+    excluded[2, 5] = True
+    maps = np.random.default_rng(3).standard_normal((3, n, n))
+    maps[2, 1, 30] = maps[0, 2, 9] = np.nan
+    passes = ReducedPasses(series(n, excluded), reduce_maps(maps, 1, np.array([1.0, 2.0, 3.0]), excluded))
+    some, vector = passes.at_angles(np.array([0, 2])), as_vector(FLOW)
+    np.testing.assert_array_equal(some(vector, free).gram, passes(vector, free).gram[[0, 2]])
+    assert some.reduced.white.tolist() == [1.0, 3.0]
+    assert some.reduced.missing.tolist() == [[0, 2, 9], [1, 1, 30]]
+
+
 def test_from_all_to_the_coarsest_means(tmp_path: Path) -> None:
     """Where no pixels are merged a pass is one of full resolution; merging costs information, little at first."""
     n = 200
