@@ -180,19 +180,19 @@ def fit(
     store: Store,
     folder: Path,
     limit: str | float,
-    start: Mapping[str, float] = START,
+    start: Mapping[str, float] | None = START,
     fixed: Sequence[str] = (),
     weights: str = "plain",
 ) -> dict[str, Any]:
-    """Fit by the command line, with all its processes watched."""
+    """Fit by the command line, with all its processes watched; from the bounds alone if there are no start values."""
     scratch, run = folder / "dask", folder / "run"
     for old in (scratch, run):
         shutil.rmtree(old, ignore_errors=True)
     scratch.mkdir()
     settings = {
         "data": {"store": str(store.path)},
-        "parameters": {name: {"value": value, "fixed": name in fixed} for name, value in start.items()},
-        "fit": {"start": "given", "remember": False, "weights": weights},
+        "parameters": {name: {"value": value, "fixed": name in fixed} for name, value in (start or {}).items()},
+        "fit": {"start": "search" if start is None else "given", "seed": 1, "remember": False, "weights": weights},
     }
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings))

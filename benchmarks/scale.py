@@ -3,10 +3,11 @@
     python benchmarks/scale.py --folder SCRATCH --cases scale.jsonl
 
 Each store is made tile by tile, so that no whole map is ever in memory, and fitted by the command line with two
-workers within its budget. Before that: the plain rate of reading its files, which are not in the system's cache, and of
-a pass that streams them; and of passes over resident data on one and two workers against the same kernels in two
-threads of this process. A second fit without the limit tells whether the answer is the same; for the largest data it is
-a single pass that is compared, streamed against partly resident and two workers against one.
+workers within its budget. Before that: the plain rate of reading its files, which are not in the system's cache, and
+of a pass that streams them; and of passes over resident data on one and two workers against the same kernels in two
+threads of this process. One size is also fitted from the bounds alone. A second fit without the limit tells whether
+the answer is the same; for the largest data it is a single pass that is compared, streamed against partly resident
+and two workers against one.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ UNLIMITED: Final = 0.9
 """Of the machine's memory: the budget of the fit that is compared with."""
 
 SAME: Final = 1e-10
+COLD: Final = 60.0
+"""Seconds that a cold start may take."""
+
 LARGE: Final = 2**29
 
 
@@ -58,6 +62,8 @@ class Size:
         Whether passes over resident data are timed, for which all of it has to fit into memory twice.
     refit : bool
         Whether the fit is repeated without the limit.
+    cold : bool
+        Whether it is fitted from the bounds alone too.
     """
 
     angles: int
@@ -65,6 +71,7 @@ class Size:
     budget: str
     resident: bool = True
     refit: bool = True
+    cold: bool = False
 
     @property
     def name(self) -> str:
@@ -74,7 +81,7 @@ class Size:
 
 SIZES: Final = (
     Size(2, 2000, "1GiB"),
-    Size(23, 1001, "1.5GiB"),
+    Size(23, 1001, "1.5GiB", cold=True),
     Size(30, 4800, "2GiB"),
     Size(300, 4800, "4GiB", resident=False, refit=False),
 )
@@ -110,12 +117,18 @@ def measure(size: Size, folder: Path, kept: Kept, turns: int) -> dict[str, dict[
     if size.resident:
         found["stay"] = kept(size.name, "stay", lambda: stay(store(), turns))
     found["fit"] = kept(size.name, "fit", lambda: fit(store(), folder, size.budget))
+    if size.cold:
+        found["cold"] = kept(size.name, "cold", lambda: fit(store(), folder, size.budget, None))
     if size.refit:
         found["unlimited"] = kept(size.name, "unlimited", lambda: fit(store(), folder, UNLIMITED))
     else:
-        some = held_bytes(store().shards()[0], store().tile) * 20
-        for name, workers, resident in (("streamed", WORKERS, 0), ("partly resident", WORKERS, some), ("alone", 1, 0)):
-            found[name] = kept(size.name, name, lambda w=workers, r=resident: one_pass(store(), w, r))
+
+        def single(workers: int, resident: int) -> dict[str, Any]:
+            """A pass with so many shards in memory."""
+            return one_pass(store(), workers, resident * held_bytes(store().shards()[0], store().tile))
+
+        for name, workers, resident in (("streamed", WORKERS, 0), ("partly resident", WORKERS, 20), ("alone", 1, 0)):
+            found[name] = kept(size.name, name, lambda w=workers, r=resident: single(w, r))
     shutil.rmtree(path, ignore_errors=True)
     return found
 
@@ -189,6 +202,21 @@ def summary(size: Size, found: Mapping[str, Mapping[str, Any]]) -> tuple[dict[st
             times["2 workers"] / times["2 threads"], reference, goal, at_least=False
         )
         ratios[f"{size.name}, two workers"] = Ratio(times["1 worker"] / times["2 workers"], "rate of one")
+    if size.cold:
+        cold = found["cold"]
+        figures["cold_start"] = {
+            "status": cold["status"],
+            "budget": cold["budget"],
+            "peak_of_all_processes": cold["peak"],
+            "wall_seconds": significant(cold["wall"]),
+            "stages": {name: significant(seconds) for name, seconds in cold["timings"].items()},
+        }
+        lower = cold["chi_squared"] / fitted["chi_squared"] - 1.0
+        ratios |= {
+            f"{size.name}, cold start to report": Ratio(cold["wall"] / COLD, f"{COLD:g} s", 1.0, at_least=False),
+            f"{size.name}, cold start, peak": Ratio(cold["peak"] / cold["budget"], "budget", 1.0, at_least=False),
+            f"{size.name}, cold start, χ² above that from start values": Ratio(lower, "χ²", 1e-6, at_least=False),
+        }
     if size.refit:
         apart = difference(fitted, found["unlimited"])
         figures["difference_to_unlimited"] = {key: significant(value) for key, value in apart.items()}

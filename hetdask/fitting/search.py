@@ -41,7 +41,7 @@ STARTS: Final = 16
 GIVEN_STARTS: Final = 12
 """Starts that share out given start values."""
 
-GIVEN_ROUND: Final = 6
+GIVEN_ROUND: Final = 4
 """So many of them run before it is looked whether they suffice."""
 
 MAX_ROUNDS: Final = 8
@@ -66,9 +66,11 @@ SAME_LEVEL: Final = 1e-4
 
 POLISH: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 60}
 FINISH: Final = {"ftol": 1e-8, "xtol": 1e-7, "gtol": 1e-10, "max_nfev": 100}
+COMPARE: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 6}
+"""On the finer data, for optima that are far worse than the best one: enough to tell how much worse."""
 
 NEAR: Final = 0.2
-"""Optima whose χ² is so much larger than that of the best one, relative, are not finished as carefully."""
+"""Optima whose χ² is so much larger than that of the best one, relative, are compared but not finished."""
 
 GROUPS: Final = {
     "reference": ("log_rate_ref", "exponent_ref", "offset_share_ref", "offset_ref"),
@@ -305,7 +307,7 @@ def search(
         if done:
             break
     limit = (1.0 + NEAR) * pool.optima[0].chi_squared
-    ends = [(x.position, FINISH if x.chi_squared <= limit else POLISH) for x in pool.optima]
+    ends = [(x.position, FINISH if x.chi_squared <= limit else COMPARE) for x in pool.optima]
     finished = runner.map(_finish, ends, passes, coordinates)
     final = _Pool(passes, coordinates)
     final.add(finished, [x.reached for x in pool.optima])
