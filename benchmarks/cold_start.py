@@ -72,7 +72,7 @@ COLORS: Final = ("#0072b2", "#e69f00", "#999999", "#d55e00")
 
 def sum_squares(store: Store, vector: NDArray[np.float64]) -> float:
     """Sum of squared residuals at full resolution."""
-    return float(project(Passes(store, InlineRunner())(vector, ())).sum_squares.sum())
+    return float(project(Passes(store, InlineRunner(), resident_bytes=0)(vector, ())).sum_squares.sum())
 
 
 def cold_start(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, Any]:

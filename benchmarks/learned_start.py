@@ -4,8 +4,9 @@
 
 A model is trained first, into a folder of this run, so that its training is timed and no fits of the user are in it.
 Then every experiment of `experiments.py` is fitted by `hetdask.fit` three times, with default settings otherwise.
-Success is what `cold_start.py` calls so. How long default start values take is compared on larger maps with Gaussian
-noise too: on small ones a pass over all pixels takes a few milliseconds, less than an evaluation on block means.
+Success is what `cold_start.py` calls so. How long default start values take is also compared on larger maps with
+Gaussian noise that are read from disk in every pass: a pass over pixels that stay in memory takes no longer than a few
+evaluations on block means.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from common import (
     write_result,
 )
 from experiments import Experiment, draw
+from maps import Scan, write_scan
 from rich.progress import track
 
 import hetdask
@@ -51,23 +53,25 @@ STARTS: Final = {"default": "given", "search": "search", "learned": "learned"}
 """Sides of the comparison, and the setting `fit.start` of each."""
 
 LARGE: Final = (4800, 12)
-"""Frames and angles of the larger experiments."""
+"""Frames and angles of the larger experiments, of which nothing stays in memory between passes."""
 
 BEFORE: Final = ("reduce", "learn", "search", "load")
-"""Stages before the fit at full resolution, whose own time is added; noise, errors and figures, the same for all starts,
+"""Stages before the fit at full resolution, whose own time is added; noise, errors and figures, alike for all starts,
 come after it."""
 
 type Case = dict[str, Any]
 
 
-def fit(store: Store, experiment: Experiment, start: str, runner: Runner) -> Case:
+def fit(store: Store, experiment: Experiment, start: str, runner: Runner, resident: int | None) -> Case:
     """Fit one experiment from one kind of start and say what came out and what it cost."""
-    result = hetdask.fit(store, {"fit": {"start": start, "seed": 1, "remember": False}}, client=runner)
+    settings = {"fit": {"start": start, "seed": 1, "remember": False}}
+    result = hetdask.fit(store, settings, client=runner, resident_bytes=resident)
     values = np.array([result.parameters[name].value for name in NAMES])
+    reached, best = (sum_squares(store, vector) for vector in (values, experiment.vector))
     before = sum(result.timings.get(stage, 0.0) for stage in BEFORE)
     case: Case = {
         "status": result.status,
-        "excess": significant(sum_squares(store, values) / sum_squares(store, experiment.vector), 6),
+        "excess": significant(reached / best, 6),
         "passes": result.passes,
         "reduced": 0 if result.search is None else result.search.evaluations,
         "seconds": significant(before + result.methods[result.best_method].seconds),
@@ -77,12 +81,23 @@ def fit(store: Store, experiment: Experiment, start: str, runner: Runner) -> Cas
     return case
 
 
-def compare(experiment: Experiment, runner: Runner, folder: Path) -> dict[str, Case]:
+def compare(experiment: Experiment, runner: Runner, folder: Path, *, large: bool = False) -> dict[str, Case]:
     """Fit one experiment from every kind of start."""
     path = folder / f"{experiment.index}.zarr"
-    store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=experiment.dt)
+    if large:
+        store = write_scan(path, scan_of(experiment), runner)
+    else:
+        store = write_store(path, experiment.maps(), phi=experiment.phi, q=experiment.q, dt=experiment.dt)
     reduced_passes(store, runner)  # kept with the store: the first side would make them for all
-    return {name: fit(store, experiment, start, runner) for name, start in STARTS.items()}
+    return {name: fit(store, experiment, start, runner, 0 if large else None) for name, start in STARTS.items()}
+
+
+def scan_of(experiment: Experiment) -> Scan:
+    """An experiment with Gaussian noise, to be made tile by tile."""
+    sigma = experiment.noise_to_signal * experiment.contrast
+    each = (tuple(x.tolist()) for x in (experiment.phi, experiment.contrast, experiment.offset, sigma))
+    vector, frames = tuple(experiment.vector.tolist()), experiment.time.size
+    return Scan(vector, frames, experiment.dt, experiment.q, *each, seed=experiment.index)
 
 
 def median_ratio(cases: list[dict[str, Any]], key: str, above: str, below: str) -> float:
@@ -146,7 +161,7 @@ def main() -> None:
                 case = known.get((name, experiment.index))
                 if case is None:
                     with tempfile.TemporaryDirectory() as folder:
-                        found = compare(experiment, runner, Path(folder))
+                        found = compare(experiment, runner, Path(folder), large=name == "large")
                     case = {"set": name, "index": experiment.index, **found}
                     keep_case(options.cases, case)
                 cases[name].append(case)

@@ -62,69 +62,105 @@ def simulated_maps(frames: int, phi: ArrayLike, q: float, dt: float, seed: int =
 
 
 @lru_cache(maxsize=1)
-def _dynamics(frames: int, dt: float) -> tuple[Dynamics, NDArray[np.float64]]:
-    d = dynamics(PARAMETERS, dt * np.arange(frames))
+def _dynamics(vector: tuple[float, ...], frames: int, dt: float) -> tuple[Dynamics, NDArray[np.float64]]:
+    d = dynamics(vector, dt * np.arange(frames))
     return d, amplitudes(d.fraction)[0]
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """What the maps of a scan are made of.
+
+    Attributes
+    ----------
+    vector : tuple of 14 floats
+        Parameters.
+    frames : int
+    dt, q : float
+        s, 1/Å.
+    phi, contrast, offset, sigma : tuple of floats
+        Of each angle: degrees, and scaling and white noise in units of c2.
+    seed : int
+    """
+
+    vector: tuple[float, ...]
+    frames: int
+    dt: float
+    q: float
+    phi: tuple[float, ...]
+    contrast: tuple[float, ...]
+    offset: tuple[float, ...]
+    sigma: tuple[float, ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TiledMap:
-    """A map whose pixels above the diagonal are made when a part of it is asked for.
+    """A map of a scan whose pixels above the diagonal are made when a part of it is asked for.
 
     The noise of a part depends on its place and the angle alone: whoever makes it, in whatever order, the same numbers
     come out.
     """
 
-    frames: int
-    dt: float
+    scan: Scan
     angle: int
-    phi: float
-    q: float
 
     def __getitem__(self, place: tuple[slice, slice]) -> NDArray[np.float32]:
-        rows, columns = (np.arange(*part.indices(self.frames)) for part in place)
-        d, (ref, sample, cross) = _dynamics(self.frames, self.dt)
-        kappa, _ = flow_wavevector(d.phi0, np.array([self.phi]), np.array([self.q]))
+        scan, m = self.scan, self.angle
+        rows, columns = (np.arange(*part.indices(scan.frames)) for part in place)
+        d, (ref, sample, cross) = _dynamics(scan.vector, scan.frames, scan.dt)
+        kappa, _ = flow_wavevector(d.phi0, np.array([scan.phi[m]]), np.array([scan.q]))
 
         def between(x: NDArray[np.float64]) -> NDArray[np.float64]:
             return x[columns] - x[rows, None]
 
-        decay_ref, decay_sample = (np.exp(-(self.q**2) * np.abs(between(c))) for c in (d.c_ref, d.c_sample))
+        decay_ref, decay_sample = (np.exp(-(scan.q**2) * np.abs(between(c))) for c in (d.c_ref, d.c_sample))
         g = np.cos(kappa[0] * between(d.displacement)) * np.sqrt(decay_ref * decay_sample)
         g *= 2.0 * cross[rows, None] * cross[columns]
         g += ref[rows, None] * ref[columns] * decay_ref + sample[rows, None] * sample[columns] * decay_sample
-        noise = np.random.default_rng((self.angle, *rows[:1], *columns[:1])).standard_normal(g.shape, dtype=np.float32)
-        part = (SCALING["offset"] + SCALING["contrast"] * g + SCALING["sigma"] * noise).astype(np.float32)
+        rng = np.random.default_rng((scan.seed, m, *rows[:1], *columns[:1]))
+        noise = rng.standard_normal(g.shape, dtype=np.float32)
+        part = (scan.offset[m] + scan.contrast[m] * g + scan.sigma[m] * noise).astype(np.float32)
         part[rows[:, None] >= columns] = np.nan
         return part
 
 
-def _write_tiled(
-    group: tuple[int, int], plan: WritePlan, dt: float, phi: tuple[float, ...], q: float
-) -> list[MapRecord]:
+def _write_tiled(group: tuple[int, int], plan: WritePlan, scan: Scan) -> list[MapRecord]:
     """Task: write the maps of a group of angles, tile by tile."""
-    frames = plan.tiling.n_frames
-    findings = Findings(
-        triangle="upper",
-        asymmetry=None,
-        averaged=False,
-        diagonal="absent",
-        level=SCALING["offset"],
-        baseline=1,
-        noise=SCALING["sigma"],
-        bad_frames=(),
-        missing=0,
-        pixels=frames * (frames - 1) // 2,
-    )
-    excluded = np.zeros(frames, dtype=np.bool_)
-    maps = (cast("Any", TiledMap(frames, dt, angle, phi[angle], q)) for angle in range(*group))
-    return write_group(plan, group, ((c2, excluded, findings) for c2 in maps))
+    excluded = np.zeros(scan.frames, dtype=np.bool_)
+
+    def found(angle: int) -> Findings:
+        return Findings(
+            triangle="upper",
+            asymmetry=None,
+            averaged=False,
+            diagonal="absent",
+            level=scan.offset[angle],
+            baseline=1,
+            noise=scan.sigma[angle],
+            bad_frames=(),
+            missing=0,
+            pixels=scan.frames * (scan.frames - 1) // 2,
+        )
+
+    maps = ((cast("Any", TiledMap(scan, angle)), excluded, found(angle)) for angle in range(*group))
+    return write_group(plan, group, maps)
+
+
+def write_scan(path: Path, scan: Scan, runner: Runner, *, shard_bytes: int = SHARD_BYTES) -> Store:
+    """A store of the maps of a scan, made tile by tile on the workers: no whole map is ever in memory."""
+    with StoreWriter(
+        path, phi=np.array(scan.phi), q=scan.q, n_frames=scan.frames, dt=scan.dt, shard_bytes=shard_bytes
+    ) as writer:
+        for records in runner.map(_write_tiled, writer.plan.tiling.groups, writer.plan, scan):
+            writer.add(records)
+    return Store.open(path)
 
 
 def write_tiled_store(
     path: Path, angles: int, frames: int, q: float, dt: float, runner: Runner, *, shard_bytes: int = SHARD_BYTES
 ) -> Store:
-    """A store of simulated maps, made tile by tile on the workers: no whole map is ever in memory.
+    """A store of simulated maps at angles spread over half a turn, as from `write_scan`.
 
     Parameters
     ----------
@@ -138,8 +174,6 @@ def write_tiled_store(
     shard_bytes : int
     """
     phi = np.linspace(0.0, 180.0, angles, endpoint=False)
-    with StoreWriter(path, phi=phi, q=q, n_frames=frames, dt=dt, shard_bytes=shard_bytes) as writer:
-        groups = writer.plan.tiling.groups
-        for records in runner.map(_write_tiled, groups, writer.plan, dt, tuple(phi.tolist()), q):
-            writer.add(records)
-    return Store.open(path)
+    scaling = (tuple([SCALING[name]] * angles) for name in ("contrast", "offset", "sigma"))
+    scan = Scan(tuple(PARAMETERS.values()), frames, dt, q, tuple(phi.tolist()), *scaling)
+    return write_scan(path, scan, runner, shard_bytes=shard_bytes)

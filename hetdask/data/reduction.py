@@ -22,7 +22,7 @@ from hetdask.data.derived import keep, recall
 from hetdask.data.store import ShardSpec, Store
 from hetdask.errors import DataError
 from hetdask_cluster.runner import InlineRunner
-from hetdask_kernels.blocks import block_sums
+from hetdask_kernels.block_sums import block_sums
 
 if TYPE_CHECKING:
     from hetdask_cluster.runner import Runner

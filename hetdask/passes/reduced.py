@@ -14,7 +14,8 @@ from hetdask.model.correlation import flow_wavevector
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.passes.normal import NormalSums, Projection
 from hetdask_kernels import LANES
-from hetdask_kernels.blocks import Nodes, block_model, weighted_products
+from hetdask_kernels.block_sums import weighted_products
+from hetdask_kernels.blocks import Nodes, block_model
 
 if TYPE_CHECKING:
     from hetdask.passes.tiles import Series
