@@ -39,10 +39,7 @@ STARTS: Final = 16
 """Starts in a round: what can run at the same time."""
 
 GIVEN_STARTS: Final = 12
-"""Starts that share out given start values."""
-
-GIVEN_ROUND: Final = 4
-"""So many of them run before it is looked whether they suffice."""
+"""Starts that share out given start values. Fewer of them would agree too often on an optimum that is not the best."""
 
 MAX_ROUNDS: Final = 8
 
@@ -289,21 +286,17 @@ def search(
     pool = _Pool(coarse, coordinates)
     evaluations = starts = 0
     of_given: list[_Found] = []
-    given_rounds = [] if given is None else _given_rounds(seed, given, coordinates)
-    most = max_rounds + max(0, len(given_rounds) - 1)
-    for number in range(most):
-        if number < len(given_rounds):
-            found = runner.map(_attempt, given_rounds[number], coarse, coordinates)
-            of_given += found
+    for number in range(max_rounds):
+        if given is not None and number == 0:
+            found = of_given = runner.map(_attempt, _given_round(seed, given, coordinates), coarse, coordinates)
         else:
             found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
         starts += len(found)
         pool.add(found)
         evaluations += sum(x.evaluations for x in found)
-        looked_around = number >= max(1, len(given_rounds))
-        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), looked_around) and pool.agreed
+        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), number > 0) and pool.agreed
         if on_round is not None:
-            on_round(number + 1, most, pool.optima[0].chi_squared)
+            on_round(number + 1, max_rounds, pool.optima[0].chi_squared)
         if done:
             break
     limit = (1.0 + NEAR) * pool.optima[0].chi_squared
@@ -319,7 +312,7 @@ def search(
         level=passes.reduced.level,
         evaluations=evaluations + sum(x.evaluations for x in finished),
         seconds=time.perf_counter() - began,
-        given=_became(given_rounds, of_given, starts, final.optima[0], pool) if of_given else None,
+        given=_became(of_given, starts, final.optima[0], pool) if of_given else None,
     )
 
 
@@ -344,20 +337,17 @@ def bottom(passes: ReducedPasses, coordinates: Coordinates, position: Array) -> 
     return _finish((position, FINISH), passes, coordinates).position
 
 
-def _given_rounds(seed: int, given: Array, coordinates: Coordinates) -> list[list[_Start]]:
-    """Rounds whose starts share out the given parameter vectors (k, 14)."""
+def _given_round(seed: int, given: Array, coordinates: Coordinates) -> list[_Start]:
+    """Starts that share out the given parameter vectors (k, 14)."""
     points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)
     count = min(GIVEN_STARTS, len(points))
-    starts = [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
-    return [starts[first : first + GIVEN_ROUND] for first in range(0, count, GIVEN_ROUND)]
+    return [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
 
 
-def _became(
-    rounds: Sequence[Sequence[_Start]], found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool
-) -> GivenStarts:
-    """What came of start values that `rounds` share out: where those that ran ended, after `starts` starts in all."""
+def _became(found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenStarts:
+    """What came of given start values from where their starts ended, after `starts` starts in all."""
     place = int(np.argmin([x.chi_squared for x in found]))
-    winner = place + sum(map(len, rounds)) * found[place].point
+    winner = place + len(found) * found[place].point
     return GivenStarts(
         polished=len(found),
         evaluations=sum(x.evaluations for x in found),
