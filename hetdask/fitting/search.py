@@ -63,7 +63,7 @@ SAME_LEVEL: Final = 1e-4
 
 POLISH: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 60}
 FINISH: Final = {"ftol": 1e-8, "xtol": 1e-7, "gtol": 1e-10, "max_nfev": 100}
-COMPARE: Final = {"ftol": 1e-5, "xtol": 1e-6, "gtol": 1e-9, "max_nfev": 6}
+COMPARE: Final = {**POLISH, "max_nfev": 6}
 """On the finer data, for optima that are far worse than the best one: enough to tell how much worse."""
 
 NEAR: Final = 0.2

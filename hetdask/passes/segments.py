@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hetdask.passes.normal import NormalSums
 from hetdask.passes.shard import Shard, evaluate_shard
-from hetdask.passes.tiles import AngleTiles, Series
+from hetdask.passes.tiles import AngleTiles, Series, single_blocks
 
 Array = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def _restricted_tiles(series: Series, tiles: AngleTiles, inside: NDArray[np.bool
         tiles,
         blocks=tiles.blocks[chosen],
         tiles=stack,
-        places=np.arange(chosen.size)[:, None] * np.array([1, 0, 0]),
+        places=single_blocks(chosen.size),
         compressed=no_values,
         panels=no_panels,
         first_row=no_values,

@@ -156,6 +156,11 @@ def missing_pixels(
     return np.asarray(valid & (rows[:, None] < columns[None, :]) & ~finite)
 
 
+def single_blocks(count: int) -> NDArray[np.int64]:
+    """Places (count, 3) of blocks each of which is a tile of its own."""
+    return np.asarray(np.arange(count)[:, None] * np.array([1, 0, 0]))
+
+
 @lru_cache(maxsize=64)
 def blocks_above(parts: int, diagonal: bool, columns: int) -> NDArray[np.int64]:
     """Blocks of a stored tile, `parts` along each side, that hold pixels above the diagonal: row and column, (n, 2).
@@ -217,16 +222,18 @@ class _BlockFinder:
     def _sum(self, tile: NDArray[np.float32], places: NDArray[np.int64], blocks: NDArray[np.int64]) -> TileSums:
         counts = np.empty(len(places), dtype=np.int64)
         total, square = sum_blocks(tile, places, self.size, self.baseline, counts)
-        diagonal = blocks[:, 0] == blocks[:, 1]
         rows, columns = self._good[blocks.T]
-        full = np.where(diagonal, rows * (rows - 1) // 2, rows * columns)
+
+        def above(rows: int | NDArray[np.int64], columns: int | NDArray[np.int64]) -> NDArray[np.int64]:
+            """Pixels above the diagonal between so many frames."""
+            return np.where(blocks[:, 0] == blocks[:, 1], rows * (rows - 1) // 2, rows * columns)
+
         missing = {}
-        for k in np.flatnonzero(counts != full).tolist():
+        for k in np.flatnonzero(counts != above(rows, columns)).tolist():
             r, c = places[k]
             finite = np.isfinite(tile[r : r + self.size, c : c + self.size])
             missing[k] = missing_pixels(finite, int(blocks[k, 0]), int(blocks[k, 1]), self._excluded, self.size)
-        pixels = np.where(diagonal, self.size * (self.size - 1) // 2, self.size**2)
-        return TileSums(total, square, places[counts < pixels], missing)
+        return TileSums(total, square, places[counts < above(self.size, self.size)], missing)
 
 
 def collect_tiles(
@@ -284,7 +291,7 @@ def collect_tiles(
         size,
         np.concatenate(blocks),
         stack[:done],
-        np.arange(done)[:, None] * np.array([1, 0, 0]),
+        single_blocks(done),
         *_panels(compressed),
         *_panels(first_row),
         degrees=basis.shape[1] if compress else 0,

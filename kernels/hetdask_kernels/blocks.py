@@ -21,11 +21,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, REORDER
-from hetdask_kernels.factors import frame_steps
+from hetdask_kernels.factors import frame_steps, term_amplitudes
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
 
 _LOCAL: Final = threading.local()
 _NOTHING: Final = np.empty(0)
@@ -79,17 +78,9 @@ def _times(x, y):  # type: ignore[no-untyped-def]
 
 @njit(**JIT)
 def _amplitudes(s, keep):  # type: ignore[no-untyped-def]
-    """Amplitudes of the three terms at a fraction s, and derivatives of the first and the last."""
-    r = 1.0 - s
-    n = r * r + s * s
-    root = keep * math.sqrt(2.0)
-    return (
-        keep * r * r / n,
-        keep * s * s / n,
-        root * r * s / n,
-        -2.0 * keep * r * s / (n * n),
-        root * (r - s) / (n * n),
-    )
+    """Amplitudes of the three terms at a fraction s, and derivatives of the first and the last; 0 without `keep`."""
+    w1, w2, w3, bend, turn = term_amplitudes(s)
+    return keep * w1, keep * w2, keep * w3, -keep * bend, keep * turn
 
 
 _SIGN, _LEFT, _RIGHT, _OWN = 4 * LANES, 5 * LANES, 9 * LANES, 13 * LANES
@@ -260,9 +251,10 @@ def _couple(rows, columns, following, step, hop, left, right, left_slope, right_
 
 
 @njit(**JIT)
-def _take_out(missing, motion, q, kappa, fraction, gradient, work, lanes, out):  # type: ignore[no-untyped-def]
+def _take_out(missing, motion, q, kappa, fraction, gradient, work, out):  # type: ignore[no-untyped-def]
     """Take single pixels off the sums over their blocks."""
     c_ref, c_sample, displacement = motion
+    lanes = gradient.shape[1]
     values, slopes = np.zeros((2, 4)), np.zeros((2, 4 * lanes))
     first = (1.0, 1.0, 1.0, 0.0)
     nothing = (0.0, 0.0, 0.0, 0.0)
@@ -290,7 +282,7 @@ def _block_model(  # type: ignore[no-untyped-def]
     _smallest(step, fraction, keep, gradient, work, size, through, left, right, left_slope, right_slope, own)
     _merge(step, offset, size, through, hop, left, right, left_slope, right_slope)
     _couple(rows, columns, following, step, hop, left, right, left_slope, right_slope, own, out)
-    _take_out(missing, motion, q, kappa, fraction, gradient, work, lanes, out)
+    _take_out(missing, motion, q, kappa, fraction, gradient, work, out)
     for b in range(out.shape[0]):
         scale = 1.0 / count[b] if count[b] > 0.0 else 0.0
         for k in range(1 + lanes):

@@ -33,20 +33,28 @@ GOLDEN = 0.6180339887498949
 
 
 @njit(**JIT)
+def term_amplitudes(s):  # type: ignore[no-untyped-def]
+    """Amplitudes of the three terms at a fraction s, and the derivatives of the second and the third.
+
+    That of the first is minus the second's.
+    """
+    root = math.sqrt(2.0)
+    r = 1.0 - s
+    n = r * r + s * s
+    return r * r / n, s * s / n, root * r * s / n, 2.0 * r * s / (n * n), root * (r - s) / (n * n)
+
+
+@njit(**JIT)
 def _frame_gains(  # type: ignore[no-untyped-def]
     fraction, displacement, ref, sample, flow, composition, size, amplitude, gain, probe
 ):
-    root = math.sqrt(2.0)
     largest, weight = np.empty(LANES), np.empty(LANES)
     for first in range(0, fraction.shape[0], size):
         largest[:] = 0.0
         for i in range(first, first + size):
-            s = fraction[i]
-            r = 1.0 - s
-            n = r * r + s * s
-            bend = 2.0 * r * s / (n * n)
-            amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = r * r / n, s * s / n, root * r * s / n
-            amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, root * (r - s) / (n * n)
+            w1, w2, w3, bend, turn = term_amplitudes(fraction[i])
+            amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = w1, w2, w3
+            amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, turn
             row = gain[i]
             for k in range(3):
                 row[k], row[4 + k], row[8 + k] = ref[k, i], sample[k, i], flow[k, i]
