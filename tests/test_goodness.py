@@ -31,7 +31,7 @@ FLOW = {
 }  # fmt: skip
 OFFSETS = ("D_offset_ref", "D_offset_sample", "v_offset")
 PHI, Q, DT, FRAMES = (0.0, 30.0, 60.0, 90.0), 0.0054, 0.75, 64
-THIRD = ThirdComponent(share=0.17, rate=2000.0, velocity=-40.0)
+THIRD = ThirdComponent(share=0.185, rate=2000.0, velocity=-40.0)
 
 
 def fit(folder: Path, third: ThirdComponent | None, **quality: object) -> Result:
