@@ -38,8 +38,10 @@ Array = NDArray[np.float64]
 STARTS: Final = 16
 """Starts in a round: what can run at the same time."""
 
-GIVEN_STARTS: Final = 12
-"""Starts that share out given start values. Fewer of them would agree too often on an optimum that is not the best."""
+GIVEN_STARTS: Final = 6
+GIVEN_ROUNDS: Final = 3
+"""Given start values are polished in rounds of so many or more, in so many rounds at most. They resemble each other: in
+the first round, most of them must agree."""
 
 MAX_ROUNDS: Final = 8
 
@@ -54,6 +56,10 @@ COARSE_BLOCKS: Final = 2000
 
 AGREED: Final = 3
 """Starts that must reach the best optimum before a search may end early."""
+
+MANY: Final = 12
+NEARLY_ALL: Final = 0.75
+"""Where this share of so many starts, or more, has reached the best optimum, nothing else will be found."""
 
 KEPT: Final = 6
 """Distinct optima that are remembered."""
@@ -117,7 +123,7 @@ class Verdict:
     ----------
     believed : bool
     at_once : bool
-        Whether it is believed without another round of random points.
+        Whether it is believed without another round of random points, or nearly all starts that agree.
     position : (n,) float64
         Coordinates that the judge came to, which may lead to a better optimum.
     """
@@ -134,7 +140,7 @@ class GivenStarts:
     Attributes
     ----------
     polished : int
-        How many were polished: the best of the share of each start that ran.
+        How many were polished before they sufficed.
     evaluations : int
     sufficed : bool
         Whether no other starts were needed.
@@ -192,22 +198,20 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Start:
-    """Seed of a start, the coordinates from which it begins, None anywhere, and points (k, n) that it must look at."""
+    """Seed of a start, and the coordinates around which it looks at random points, None anywhere."""
 
     seed: tuple[int, ...]
     base: Array | None
-    points: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), evaluations, and which point was polished."""
+    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), and evaluations."""
 
     position: Array
     chi_squared: float
     hessian: Array
     evaluations: int
-    point: int = 0
 
 
 class _Target:
@@ -263,8 +267,9 @@ def search(
     judge : callable, optional
         Says of the coordinates (n,) of an optimum whether to believe it. Without it no search ends early.
     given : (k, 14) float64, optional
-        Parameter vectors that the first starts look at, instead of random points.
+        Parameter vectors from which starts begin before any begin at random points, the most promising first.
     max_rounds : int
+        Of starts from random points.
     on_round : callable, optional
         Called after each round with its number, that of the last one at most, and the least χ² so far.
 
@@ -285,18 +290,22 @@ def search(
     coarse = _coarse(passes)
     pool = _Pool(coarse, coordinates)
     evaluations = starts = 0
+    rounds = _given_rounds(given, coordinates)
     of_given: list[_Found] = []
-    for number in range(max_rounds):
-        if given is not None and number == 0:
-            found = of_given = runner.map(_attempt, _given_round(seed, given, coordinates), coarse, coordinates)
+    for number in range(len(rounds) + max_rounds):
+        if number < len(rounds):
+            found = runner.map(_finish, [(x, POLISH) for x in rounds[number]], coarse, coordinates)
+            of_given += found
         else:
             found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
         starts += len(found)
         pool.add(found)
         evaluations += sum(x.evaluations for x in found)
-        done = judge is not None and pool.agreed and _suffices(_judged(pool, judge), number > 0) and pool.agreed
+        needed = max(AGREED, starts // 2 + 1) if rounds and number == 0 else AGREED
+        looked_around = number >= max(len(rounds), 1)
+        done = judge is not None and _suffices(pool, judge, starts, needed, looked_around=looked_around)
         if on_round is not None:
-            on_round(number + 1, max_rounds, pool.optima[0].chi_squared)
+            on_round(number + 1, len(rounds) + max_rounds, pool.optima[0].chi_squared)
         if done:
             break
     limit = (1.0 + NEAR) * pool.optima[0].chi_squared
@@ -337,22 +346,22 @@ def bottom(passes: ReducedPasses, coordinates: Coordinates, position: Array) -> 
     return _finish((position, FINISH), passes, coordinates).position
 
 
-def _given_round(seed: int, given: Array, coordinates: Coordinates) -> list[_Start]:
-    """Starts that share out the given parameter vectors (k, 14)."""
+def _given_rounds(given: Array | None, coordinates: Coordinates) -> list[Array]:
+    """Coordinates (starts, n) in each round from given parameter vectors (k, 14), the first of which come first."""
+    if given is None:
+        return []
     points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)
-    count = min(GIVEN_STARTS, len(points))
-    return [_Start((seed, 0, index), None, points[index::count]) for index in range(count)]
+    return np.array_split(points, min(GIVEN_ROUNDS, -(-len(points) // GIVEN_STARTS)))
 
 
 def _became(found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenStarts:
-    """What came of given start values from where their starts ended, after `starts` starts in all."""
-    place = int(np.argmin([x.chi_squared for x in found]))
-    winner = place + len(found) * found[place].point
+    """What came of given start values from where they led, after `starts` starts in all."""
+    winner = int(np.argmin([x.chi_squared for x in found]))
     return GivenStarts(
         polished=len(found),
         evaluations=sum(x.evaluations for x in found),
         sufficed=starts == len(found),
-        winner=winner if pool.optimum(found[place]).same(best) else None,
+        winner=winner if pool.optimum(found[winner]).same(best) else None,
     )
 
 
@@ -367,9 +376,18 @@ def _judged(pool: _Pool, judge: Callable[[Array], Verdict]) -> Verdict:
     return verdict
 
 
-def _suffices(verdict: Verdict, looked_around: bool) -> bool:
-    """Whether a search may end, with a round from its own random points or without."""
-    return verdict.believed and (verdict.at_once or looked_around)
+def _suffices(pool: _Pool, judge: Callable[[Array], Verdict], starts: int, needed: int, *, looked_around: bool) -> bool:
+    """Whether a search may end after so many starts, of which some are needed to agree.
+
+    What the judge has doubts about must also be what remains after a round from random points at and around the optima,
+    or what nearly all starts lead to.
+    """
+    if pool.optima[0].reached < needed:
+        return False
+    verdict = _judged(pool, judge)
+    reached = pool.optima[0].reached
+    nearly_all = starts >= MANY and reached >= NEARLY_ALL * starts
+    return reached >= needed and verdict.believed and (verdict.at_once or looked_around or nearly_all)
 
 
 def _coarse(passes: ReducedPasses) -> ReducedPasses:
@@ -395,15 +413,13 @@ def _round(seed: int, number: int, optima: Sequence[Optimum]) -> list[_Start]:
 def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
     """Task of a search: look at random points and polish the best."""
     target = _Target(passes, coordinates)
-    points = start.points
-    if points is None:
-        points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
+    points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
     best = int(np.argmin([target.chi_squared(x) for x in points]))
-    return replace(_polish(target, points[best], coordinates, POLISH), point=best)
+    return _polish(target, points[best], coordinates, POLISH)
 
 
 def _finish(end: tuple[Array, dict[str, float]], passes: ReducedPasses, coordinates: Coordinates) -> _Found:
-    """Task of a search: polish an optimum on finer data, with these tolerances."""
+    """Task of a search: polish a position with these tolerances."""
     position, tolerances = end
     return _polish(_Target(passes, coordinates), position, coordinates, tolerances)
 
@@ -474,11 +490,6 @@ class _Pool:
         for x, count in zip(found, reached or [1] * len(found), strict=True):
             self._add(self.optimum(x, count))
         self.optima = sorted(self.optima, key=lambda x: x.chi_squared)[:KEPT]
-
-    @property
-    def agreed(self) -> bool:
-        """Whether enough starts have reached the best optimum."""
-        return self.optima[0].reached >= AGREED
 
     def follow(self, position: Array) -> None:
         """Take in the optimum that is reached from the coordinates `position` (n,); it is no start of its own."""

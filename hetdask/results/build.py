@@ -233,7 +233,7 @@ def learned_summary(prediction: Prediction, found: SearchResult) -> LearnedSumma
         polished=0 if given is None else given.polished,
         evaluations=0 if given is None else given.evaluations,
         sufficed=given is not None and given.sufficed and found.believed is True,
-        winner=None if winner is None else prediction.origin(winner),
+        winner=None if winner is None else prediction.origins[winner],
     )
 
 

@@ -120,6 +120,37 @@ def test_an_optimum_whose_residuals_are_remarkable_takes_another_round(
     assert result.starts == rounds * STARTS
 
 
+@pytest.mark.parametrize(("verdict", "starts"), [((True, True), 6), ((True, False), 12), ((False, False), 18 + STARTS)])
+def test_given_starts_are_polished_in_rounds_until_they_suffice(
+    three_angles: ReducedPasses, verdict: tuple[bool, bool], starts: int
+) -> None:
+    given = np.tile(TRUTH, (18, 1))
+    given[:, NAMES.index("D0_sample")] *= np.linspace(0.9, 1.1, 18)
+    found = search(
+        three_angles,
+        problem(3),
+        seed=1,
+        judge=lambda position: Verdict(*verdict, position),
+        given=given,
+        max_rounds=1,
+    )
+    assert found.starts == starts
+    assert found.given is not None
+    assert found.given.polished == min(starts, 18)
+    assert found.given.sufficed == (starts <= 18)
+    assert found.given.winner is not None
+    assert found.best.chi_squared < chi_squared(three_angles, TRUTH)
+
+
+def test_most_of_the_first_given_starts_must_agree(three_angles: ReducedPasses, found: SearchResult) -> None:
+    # Half of the first six lead to the second-best optimum: three agree on either, and six more are polished.
+    other = found.optima[1].vector
+    given = np.array([TRUTH, other] * 6)
+    again = search(three_angles, problem(3), seed=1, judge=lambda x: Verdict(True, True, x), given=given)
+    assert again.starts == 12
+    assert again.best.reached == 6
+
+
 def test_the_seed_alone_decides_what_is_found(
     three_angles: ReducedPasses, inline_runner: InlineRunner, dask_runner: DaskRunner
 ) -> None:

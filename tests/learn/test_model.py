@@ -87,8 +87,8 @@ def test_an_earlier_fit_of_similar_data_is_among_the_start_values(
     series, reduced = measure(PHI)
     record = record_of("earlier", truth, series, reduced)
     prediction = model.predict(series, reduced, problem, [record])
-    assert prediction.starts[-1] == pytest.approx(truth, rel=1e-6, abs=1e-6)
-    assert prediction.origin(len(prediction.starts) - 1) == "history"
+    assert prediction.starts[1] == pytest.approx(truth, rel=1e-6, abs=1e-6)
+    assert prediction.origins[:2] == ("prediction", "history")
 
 
 def test_fits_of_the_user_are_learned_from(measure: Any, problem: Problem, truth: np.ndarray) -> None:
