@@ -39,7 +39,7 @@ STARTS: Final = 16
 """Starts in a round: what can run at the same time."""
 
 GIVEN_STARTS: Final = 6
-GIVEN_ROUNDS: Final = 3
+GIVEN_ROUNDS: Final = 4
 """Given start values are polished in rounds of so many or more, in so many rounds at most. They resemble each other: in
 the first round, most of them must agree."""
 

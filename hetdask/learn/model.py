@@ -59,7 +59,7 @@ HIDDEN: Final = (256, 128)
 COMPONENTS: Final = 200
 """Principal components of the features that the networks see."""
 
-STARTS: Final = 18
+STARTS: Final = 24
 """Start values for a data set. Choosing among several times as many by their χ², before they are polished, leads to the
 best optimum no more often."""
 

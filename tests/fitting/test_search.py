@@ -120,12 +120,12 @@ def test_an_optimum_whose_residuals_are_remarkable_takes_another_round(
     assert result.starts == rounds * STARTS
 
 
-@pytest.mark.parametrize(("verdict", "starts"), [((True, True), 6), ((True, False), 12), ((False, False), 18 + STARTS)])
+@pytest.mark.parametrize(("verdict", "starts"), [((True, True), 6), ((True, False), 12), ((False, False), 24 + STARTS)])
 def test_given_starts_are_polished_in_rounds_until_they_suffice(
     three_angles: ReducedPasses, verdict: tuple[bool, bool], starts: int
 ) -> None:
-    given = np.tile(TRUTH, (18, 1))
-    given[:, NAMES.index("D0_sample")] *= np.linspace(0.9, 1.1, 18)
+    given = np.tile(TRUTH, (24, 1))
+    given[:, NAMES.index("D0_sample")] *= np.linspace(0.9, 1.1, 24)
     found = search(
         three_angles,
         problem(3),
@@ -136,8 +136,8 @@ def test_given_starts_are_polished_in_rounds_until_they_suffice(
     )
     assert found.starts == starts
     assert found.given is not None
-    assert found.given.polished == min(starts, 18)
-    assert found.given.sufficed == (starts <= 18)
+    assert found.given.polished == min(starts, 24)
+    assert found.given.sufficed == (starts <= 24)
     assert found.given.winner is not None
     assert found.best.chi_squared < chi_squared(three_angles, TRUTH)
 
