@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -20,7 +20,6 @@ from hetdask.compilation import explained, preparation
 from hetdask.config import Settings, load_settings
 from hetdask.data.reduction import level_to_fit, reduce_store
 from hetdask.data.store import Store
-from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.errors import DataError
 from hetdask.fitting import Problem, Refinement, TrustRegion, best_of, fit_store
 from hetdask.fitting.bootstrap import bootstrap
@@ -35,7 +34,7 @@ from hetdask.fitting.weighted import weigh, with_promise
 from hetdask.learn.history import append, record_of
 from hetdask.model.parameters import NAMES
 from hetdask.options import levels_of, methods_of, problem_of, refit_task
-from hetdask.passes.plan import FitPlan
+from hetdask.passes.plan import FitPlan, is_little
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 from hetdask.results import Result
@@ -58,9 +57,6 @@ if TYPE_CHECKING:
     from hetdask.fitting.search import SearchResult
     from hetdask.learn.model import Prediction
 
-IN_PROCESS_BYTES: Final = 64 * 2**20
-"""Pixels of a fit that is not worth a cluster of its own."""
-
 
 @dataclass(slots=True)
 class _Stages:
@@ -82,7 +78,7 @@ class _Stages:
 @contextmanager
 def _runner(client: Client | Runner | None, store: Store, settings: Settings) -> Iterator[Runner]:
     """Where to fit: on what was given, else in this process for little data and on a local cluster for more."""
-    if client is not None or store.n_points * PIXEL_BYTES <= IN_PROCESS_BYTES:
+    if client is not None or is_little(store.tiling):
         yield as_runner(client)
         return
     compute = settings.compute
@@ -247,7 +243,8 @@ def _analyse(
             on_entry=progress.evaluation,
         )
         best = best_of(tried)
-        facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed}
+    facts: RunFacts = {"method": settings.fit.method, "tried": tried, "seed": settings.fit.seed}
+    with stages("noise"):
         if found is not None:
             region = TrustRegion(tolerance=settings.fit.tolerance)
 

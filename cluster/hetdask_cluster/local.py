@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import dask
-
 from hetdask.errors import ClusterError
-from hetdask_cluster.dask_runner import DaskRunner
 from hetdask_cluster.memory import MemoryPlan, plan_cluster, plan_memory
 from hetdask_cluster.runner import InlineRunner, Runner
 from hetdask_cluster.settings import SETTINGS, START_SECONDS
@@ -97,7 +94,8 @@ def plan_run(
         If that many workers do not fit, or the arguments make no sense.
     """
     if scheduler == "inline":
-        choose_workers(workers)
+        if workers is not None:
+            choose_workers(workers)
         return plan_memory(memory_limit, 0)
     if scheduler == "local":
         computing = threads_per_worker * library_threads()
@@ -168,7 +166,11 @@ def open_runner(
     )
     if scheduler == "inline":
         yield InlineRunner(plan)
-    elif scheduler == "local" and plan is not None:
+        return
+    # Dask takes a quarter of a second to load.
+    from hetdask_cluster.dask_runner import DaskRunner
+
+    if scheduler == "local" and plan is not None:
         with _local_client(plan, dashboard, host or LOCALHOST, tls, prepare) as client:
             yield DaskRunner(client, plan)
     elif plan is None:
@@ -222,6 +224,7 @@ def _queue_site(scheduler: str, site: Site | None) -> Site:
 def _local_client(
     plan: MemoryPlan, dashboard: str | None, host: str, tls: TlsFiles | None, prepare: str | None
 ) -> Iterator[Client]:
+    import dask
     from distributed import Client, LocalCluster
 
     from hetdask_cluster.remote import security

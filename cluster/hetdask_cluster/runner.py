@@ -6,6 +6,7 @@ processes. `InlineRunner` makes them travel too, through the same pickling, so t
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
-from distributed.protocol.pickle import dumps, loads
 
 from hetdask.errors import ConfigError
 from hetdask_cluster.memory import MemoryPlan, peak_memory
@@ -147,7 +147,7 @@ class InlineRunner:
 
 def _travel(value: Any) -> Any:
     """What arrives when `value` is sent to a worker."""
-    return loads(dumps(value))
+    return pickle.loads(pickle.dumps(value))
 
 
 def as_runner(client: Client | Runner | None) -> Runner:

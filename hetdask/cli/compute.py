@@ -32,7 +32,7 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
 
     module = None
     if prepare:
-        module = preparation() if compute.scheduler == "local" else KERNELS
+        module = preparation() if _where(compute)["scheduler"] == "local" else KERNELS
     return open_runner(
         **_where(compute),
         dashboard=compute.dashboard,
@@ -44,12 +44,39 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
 
 def _where(compute: ComputeSettings) -> dict[str, Any]:
     return {
-        "scheduler": compute.scheduler,
+        "scheduler": compute.scheduler or "local",
         "workers": compute.workers,
         "threads_per_worker": compute.threads,
         "memory_limit": compute.memory_limit,
         "site": site_of(compute),
     }
+
+
+def placed(settings: Settings, *, workers: bool = False) -> Settings:
+    """Settings of a fit that name a scheduler: where they named none, the one that suits the data.
+
+    This process does for a fit of little data from start values, which is over before workers would have started.
+
+    Parameters
+    ----------
+    settings : Settings
+    workers : bool
+        Whether there must be workers.
+
+    Raises
+    ------
+    HetdaskError
+        If the data are not there.
+    """
+    from hetdask.passes.plan import is_little
+
+    compute, fit = settings.compute, settings.fit
+    if compute.scheduler is not None:
+        return settings
+    few_passes = settings.start() in {"given", "checked"} and fit.methods() == ["trust-region"] and not fit.refits
+    here = few_passes and not workers and compute.workers is None and is_little(plan_data(settings, None).tiling)
+    named = compute.model_copy(update={"scheduler": "inline" if here else "local"})
+    return settings.model_copy(update={"compute": named})
 
 
 def plan_settings(settings: Settings) -> FitPlan:
@@ -93,9 +120,8 @@ def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str
 
     tiling, memory = plan.tiling, plan.memory
     count, shards = tiling.n_phi, len(plan.shards())
-    pixels = count * tiling.n_frames * (tiling.n_frames - 1) // 2
-    yield "data", f"{count} maps of {tiling.n_frames} × {tiling.n_frames} frames, {pixels:,} pixels"
-    yield "scheduler", compute.scheduler if compute.site is None else f"{compute.scheduler}, {compute.site}"
+    yield "data", f"{count} maps of {tiling.n_frames} × {tiling.n_frames} frames, {tiling.n_pixels:,} pixels"
+    yield "scheduler", f"{compute.scheduler}" if compute.site is None else f"{compute.scheduler}, {compute.site}"
     if memory is None:
         yield "workers", "those of the running scheduler"
     else:

@@ -26,7 +26,8 @@ CONFIG_FILE: Final = "config.yaml"
 def command(folder: Path, noise: str, quiet: bool, **options: Any) -> int:
     """Simulate an experiment, write it as a beamline file, ingest it, fit it, and show the result beside the truth.
 
-    Everything is written into DIR (demo), which can be run again; DIR/config.yaml is what `hetdask fit` takes.
+    Everything is written into DIR (demo), which can be run again; DIR/config.yaml is what `hetdask fit` takes. The demo
+    starts local workers, with their dashboard, although its data are few.
     """
     from hetdask.cli.fit import exit_status, report_of, run_settings
     from hetdask.cli.simulate import simulate
@@ -34,7 +35,8 @@ def command(folder: Path, noise: str, quiet: bool, **options: Any) -> int:
     from hetdask.results.summary import print_summary, summary_against
 
     config = write_config(folder)
-    settings = load_settings(config, [("fit.remember", False), *compute_overrides(**options)])
+    where = compute_overrides(**options)
+    settings = load_settings(config, [("fit.remember", False), ("compute.scheduler", "local"), *where])
     source = settings.data.source or folder
     count = simulate(settings, source, layout="aps-u", noise=noise, overwrite=True)
     if not quiet:

@@ -54,9 +54,10 @@ def fit(
     settings = settings_of(config, **options)
     if not overwrite and is_of_other_package(config):
         settings = in_folder_of_its_own(settings, resume=resume, quiet=quiet)
-    if dry_run:
-        from hetdask.cli.compute import show_plan
+    from hetdask.cli.compute import placed, show_plan
 
+    settings = placed(settings, workers=performance_report is not None)
+    if dry_run:
         show_plan(settings)
         return 0
     result = run_settings(

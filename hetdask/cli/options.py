@@ -65,7 +65,7 @@ compute_options = combine(
         "--scheduler",
         metavar="WHERE",
         help="local, inline, tcp://host:8786, a scheduler file, or a job queue: slurm, pbs, lsf, sge, htcondor, oar. "
-        "[default: local]",
+        "[default: inline for a fit of little data from start values, else local]",
     ),
     click.option("--site", type=click.Path(), metavar="FILE", help="What jobs of the queue look like."),
     click.option("--workers", type=int, metavar="N", help="Worker processes. [default: one for each core]"),

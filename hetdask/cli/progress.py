@@ -23,6 +23,7 @@ STAGES: Final = {
     "search": "search",
     "load": "load",
     "refine": "fit",
+    "noise": "noise",
     "errors": "errors",
     "weigh": "weights",
     "residuals": "residuals",

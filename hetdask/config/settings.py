@@ -290,11 +290,10 @@ class FitSettings(Section):
 class ComputeSettings(Section):
     """Where to compute."""
 
-    scheduler: str = Field(
-        "local",
-        min_length=1,
+    scheduler: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
         description="local, inline, an address (tcp://host:8786), a scheduler file (scheduler.json), or a job queue "
-        f"({', '.join(QUEUES)})",
+        f"({', '.join(QUEUES)}); null: inline for a fit that ends before workers would have started, else local",
         examples=["local"],
     )
     site: Path | None = Field(

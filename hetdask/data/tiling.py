@@ -159,6 +159,11 @@ class Tiling:
         return cls(n_phi, n_frames, size, shard_shape(n_phi, n_frames, size, shard_bytes))
 
     @property
+    def n_pixels(self) -> int:
+        """Pixels above the diagonals of all maps."""
+        return self.n_phi * self.n_frames * (self.n_frames - 1) // 2
+
+    @property
     def n_blocks(self) -> int:
         """Tiles along the side of a map."""
         return math.ceil(self.n_frames / self.tile)

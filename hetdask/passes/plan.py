@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from hetdask.data.store import ShardSpec
-from hetdask.data.tiling import TASK_BYTES, Tiling
+from hetdask.data.tiling import PIXEL_BYTES, TASK_BYTES, Tiling
 from hetdask.passes.tiles import RESIDENT_BYTES
 
 if TYPE_CHECKING:
@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 MIB: Final = 2**20
 
+IN_PROCESS_BYTES: Final = 64 * MIB
+"""Pixels whose passes are not worth workers of their own."""
+
 RESIDENT_UNIT: Final = 256 * MIB
 STREAMED_UNIT: Final = 512 * MIB
 """Pixels that one task goes through, in memory and from disk: tenths of a second."""
+
+
+def is_little(tiling: Tiling) -> bool:
+    """Whether passes over such data are not worth workers of their own."""
+    return tiling.n_pixels * PIXEL_BYTES <= IN_PROCESS_BYTES
 
 
 def held_bytes(spec: ShardSpec, tile: int) -> int:

@@ -51,8 +51,8 @@ class Progress(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins.
 
-        One of "ingest", "reduce", "learn", "search", "load", "refine", "errors", "weigh", "residuals", "bootstrap",
-        "profile", "results" and "report".
+        One of "ingest", "reduce", "learn", "search", "load", "refine", "noise", "errors", "weigh", "residuals",
+        "bootstrap", "profile", "results" and "report".
         """
 
     def advance(self, done: int, total: int, text: str) -> None:
