@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels.prepare import sum_row
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -22,17 +21,11 @@ def _block_sums(tile, row, column, baseline, first_row, first_column, size, sums
         right = min(first_column[b] + size[b] - column, tile.shape[1])
         if left >= right:
             continue
-        count, total, square = 0, 0.0, 0.0
         for i in range(top, bottom):
-            for j in range(max(left, i + row + 1 - column), right):
-                value = np.float64(tile[i, j]) - baseline
-                if abs(value) < math.inf:  # np.isfinite subtracts the value from itself, which REORDER takes for 0
-                    count += 1
-                    total += value
-                    square += value * value
-        sums[0, b] += count
-        sums[1, b] += total
-        sums[2, b] += square
+            count, total, square = sum_row(tile[i, max(left, i + row + 1 - column) : right], baseline)
+            sums[0, b] += count
+            sums[1, b] += total
+            sums[2, b] += square
 
 
 def block_sums(

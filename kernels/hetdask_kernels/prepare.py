@@ -9,7 +9,8 @@ from hetdask_kernels._jit import JIT, REORDER
 
 
 @njit(fastmath=REORDER, **JIT)
-def _sum_row(values, baseline):  # type: ignore[no-untyped-def]
+def sum_row(values, baseline):  # type: ignore[no-untyped-def]
+    """Count of the finite values, and the sums of their distances from the baseline and of the squares of these."""
     count = 0
     total = square = 0.0
     for j in range(values.shape[0]):
@@ -48,7 +49,7 @@ def sum_blocks(tile, places, size, baseline, counts):  # type: ignore[no-untyped
         row, column = places[k, 0], places[k, 1]
         counts[k] = 0
         for i in range(row, row + size):
-            count, row_total, row_square = _sum_row(tile[i, column : column + size], baseline)
+            count, row_total, row_square = sum_row(tile[i, column : column + size], baseline)
             counts[k] += count
             total += row_total
             square += row_square

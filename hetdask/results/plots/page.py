@@ -15,6 +15,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from hetdask.results.plots.curves import (
@@ -61,9 +62,7 @@ FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 
 
 SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
-    "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "savefig.facecolor": "none",
 }
 
 _FONT: Final = re.compile(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'(?:,[^;\"]*)?")
@@ -101,8 +100,10 @@ def panel(draw: Callable[[Figure], None], height: float, head: float = 0.0) -> s
     """SVG of a panel of `WIDTH` × `height` inches, on which `draw` places its axes, with so much more at the top."""
     with mpl.rc_context(SETTINGS):
         figure = panel_figure(draw, height, head)
+        figure.set_facecolor("none")
         out = io.StringIO()
-        figure.savefig(out, format="svg")
+        # `savefig` would draw twice.
+        FigureCanvasSVG(figure).print_svg(out)  # type: ignore[no-untyped-call]
     return _themed(out.getvalue())
 
 
