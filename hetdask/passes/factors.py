@@ -168,10 +168,11 @@ class CompressedFactors:
     used: NDArray[np.int64]
 
 
-def compressed_factors(factors: AngleFactors, degrees: int) -> CompressedFactors:
+def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True) -> CompressedFactors:
     """Project the factors on polynomials, and find out where these hold them and their products with the gains.
 
-    Without any polynomials (`degrees` 0) no block is smooth.
+    Without any polynomials (`degrees` 0) no block is smooth. Without derivatives (`both` false) gains do not matter, and
+    nor do the left factors, which are then not projected.
     """
     basis = polynomials(factors.series.block)[:, :degrees]
     m, n_blocks = factors.steep.shape
@@ -179,10 +180,11 @@ def compressed_factors(factors: AngleFactors, degrees: int) -> CompressedFactors
     if degrees == 0:
         nothing = np.zeros((m, 4, 0))
         return CompressedFactors(basis, nothing, nothing, needed <= degrees, np.zeros(m, dtype=np.int64))
+    right = factors.project(factors.right, basis)
     # The left factors decay where the right ones grow: both need the same polynomials.
-    probed = factors.project(factors.right * factors.series.probe, basis)
+    probed = factors.project(factors.right * factors.series.probe, basis) if both else right
     polynomials_needed(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, needed)
     smooth = needed <= degrees
     used = WHOLE_VECTOR * -(-np.where(smooth, needed, 1).max(axis=1) // WHOLE_VECTOR)
-    left, right = factors.project(factors.left, basis), factors.project(factors.right, basis)
+    left = factors.project(factors.left, basis) if both else np.zeros_like(right)
     return CompressedFactors(basis, left, right, smooth, used)

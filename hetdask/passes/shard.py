@@ -100,7 +100,7 @@ def _add_data(
     """
     shared = factors.series
     size = shared.block
-    few = compressed_factors(factors, degrees)
+    few = compressed_factors(factors, degrees, both=both)
     rows, columns = np.zeros((2, *factors.left.shape))
     few_rows, few_columns = np.zeros((2, *few.left.shape))
     products = np.zeros((rows.shape[0], LANES + 1))
@@ -132,7 +132,8 @@ def _add_data(
             grams[m, -1, -1] += tiles.square
     if degrees:
         rows += expand(few_rows, few.basis)
-        columns += expand(few_columns, few.basis)
+        if both:
+            columns += expand(few_columns, few.basis)
     for m in pieces:
         data_products(
             rows[m], columns[m], factors.to_last[m], factors.from_first[m], shared.amplitude, shared.gain, products[m]

@@ -173,3 +173,31 @@ def test_workers_load_only_what_they_compute_with() -> None:
     assert "hetdask.passes.speckle_scores" in loaded
     forbidden = {"matplotlib", "xarray", "pandas", "bokeh", "sklearn", "pydantic", "rich"}
     assert not (forbidden | {"hetdask.fitting", "scipy.optimize", "scipy.special"}) & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "inline"),
+        (("--start", "checked"), "inline"),
+        (("--start", "search"), "local"),
+        (("--bootstrap", "40"), "local"),
+        (("--method", "all"), "local"),
+        (("--workers", "1"), "local"),
+        (("--performance-report", "tasks.html"), "local"),
+        (("--scheduler", "inline", "--start", "search"), "inline"),
+    ],
+)
+def test_a_fit_that_ends_before_workers_would_have_started_runs_in_this_process(
+    program: Program, config: Path, options: tuple[str, ...], expected: str
+) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"compute": {}}))
+    outcome = program(["fit", config, "--dry-run", *options])
+    assert outcome.status == 0, outcome.err
+    assert dict(line.split(maxsplit=1) for line in outcome.out.splitlines())["scheduler"].strip() == expected
+
+
+def test_more_data_than_that_have_workers(program: Program, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"compute": {}}))
+    monkeypatch.setattr("hetdask.passes.plan.IN_PROCESS_BYTES", 1000)
+    assert "local" in program(["fit", config, "--dry-run"]).out
