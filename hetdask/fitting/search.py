@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import batched
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -40,8 +41,8 @@ STARTS: Final = 16
 
 GIVEN_STARTS: Final = 6
 GIVEN_ROUNDS: Final = 4
-"""Given start values are polished in rounds of so many or more, in so many rounds at most. They resemble each other: in
-the first round, most of them must agree."""
+"""Starts in a round from given start values, and such rounds. The first start values are polished as they are: since
+they resemble each other, most of them must agree. The starts of later rounds share out the rest."""
 
 MAX_ROUNDS: Final = 8
 
@@ -140,7 +141,7 @@ class GivenStarts:
     Attributes
     ----------
     polished : int
-        How many were polished before they sufficed.
+        How many were polished: the best of the share of each start that ran.
     evaluations : int
     sufficed : bool
         Whether no other starts were needed.
@@ -205,13 +206,22 @@ class _Start:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Share:
+    """Given points (k, n) that a start looks at, and which ones of all these are, (k,)."""
+
+    points: Array
+    places: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), and evaluations."""
+    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), evaluations, and which given point it was."""
 
     position: Array
     chi_squared: float
     hessian: Array
     evaluations: int
+    place: int = -1
 
 
 class _Target:
@@ -294,7 +304,7 @@ def search(
     of_given: list[_Found] = []
     for number in range(len(rounds) + max_rounds):
         if number < len(rounds):
-            found = runner.map(_finish, [(x, POLISH) for x in rounds[number]], coarse, coordinates)
+            found = runner.map(_look, rounds[number], coarse, coordinates)
             of_given += found
         else:
             found = runner.map(_attempt, _round(seed, number, pool.optima), coarse, coordinates)
@@ -346,22 +356,25 @@ def bottom(passes: ReducedPasses, coordinates: Coordinates, position: Array) -> 
     return _finish((position, FINISH), passes, coordinates).position
 
 
-def _given_rounds(given: Array | None, coordinates: Coordinates) -> list[Array]:
-    """Coordinates (starts, n) in each round from given parameter vectors (k, 14), the first of which come first."""
+def _given_rounds(given: Array | None, coordinates: Coordinates) -> list[list[_Share]]:
+    """What the starts of each round look at, of given parameter vectors (k, 14)."""
     if given is None:
         return []
     points = np.clip([coordinates.encode(vector) for vector in given], coordinates.lower, coordinates.upper)
-    return np.array_split(points, min(GIVEN_ROUNDS, -(-len(points) // GIVEN_STARTS)))
+    first, rest = np.split(np.arange(len(points)), [GIVEN_STARTS])
+    count = min(GIVEN_STARTS * (GIVEN_ROUNDS - 1), rest.size)
+    shares = [_Share(points[places], places) for places in [*first[:, None], *(rest[k::count] for k in range(count))]]
+    return [list(some) for some in batched(shares, GIVEN_STARTS)]
 
 
 def _became(found: Sequence[_Found], starts: int, best: Optimum, pool: _Pool) -> GivenStarts:
     """What came of given start values from where they led, after `starts` starts in all."""
-    winner = int(np.argmin([x.chi_squared for x in found]))
+    best_given = min(found, key=lambda x: x.chi_squared)
     return GivenStarts(
         polished=len(found),
         evaluations=sum(x.evaluations for x in found),
         sufficed=starts == len(found),
-        winner=winner if pool.optimum(found[winner]).same(best) else None,
+        winner=best_given.place if pool.optimum(best_given).same(best) else None,
     )
 
 
@@ -418,8 +431,15 @@ def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> 
     return _polish(target, points[best], coordinates, POLISH)
 
 
+def _look(share: _Share, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
+    """Task of a search: polish the best of some given points."""
+    target = _Target(passes, coordinates)
+    best = 0 if len(share.points) == 1 else int(np.argmin([target.chi_squared(x) for x in share.points]))
+    return replace(_polish(target, share.points[best], coordinates, POLISH), place=int(share.places[best]))
+
+
 def _finish(end: tuple[Array, dict[str, float]], passes: ReducedPasses, coordinates: Coordinates) -> _Found:
-    """Task of a search: polish a position with these tolerances."""
+    """Task of a search: polish an optimum on finer data, with these tolerances."""
     position, tolerances = end
     return _polish(_Target(passes, coordinates), position, coordinates, tolerances)
 

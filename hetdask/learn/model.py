@@ -59,9 +59,8 @@ HIDDEN: Final = (256, 128)
 COMPONENTS: Final = 200
 """Principal components of the features that the networks see."""
 
-STARTS: Final = 24
-"""Start values for a data set. Choosing among several times as many by their χ², before they are polished, leads to the
-best optimum no more often."""
+STARTS: Final = 96
+"""Start values for a data set."""
 
 OWN_STARTS: Final = 12
 """More of them from the user's own fits, at most."""

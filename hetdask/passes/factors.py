@@ -171,8 +171,8 @@ class CompressedFactors:
 def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True) -> CompressedFactors:
     """Project the factors on polynomials, and find out where these hold them and their products with the gains.
 
-    Without any polynomials (`degrees` 0) no block is smooth. Without derivatives (`both` false) gains do not matter, and
-    nor do the left factors, which are then not projected.
+    Without any polynomials (`degrees` 0) no block is smooth. Without derivatives (`both` false) neither gains nor left
+    factors matter, and the latter are not projected.
     """
     basis = polynomials(factors.series.block)[:, :degrees]
     m, n_blocks = factors.steep.shape
