@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES
+from hetdask_kernels._jit import JIT, LANES, REORDER
+from hetdask_kernels.separable import group_sums, running_sums
 
 Array = NDArray[np.float64]
 
@@ -67,37 +68,80 @@ def pair_sums(step: Array, amplitude: Array, gain: Array, weight: Array) -> Arra
     return out
 
 
-@njit(**JIT)
+@njit(fastmath=REORDER, **JIT)
+def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-untyped-def]
+    """Add the sums of u_k·g·G over all earlier frames, with their gains u_k, to `out` (N, LANES); or all later ones.
+
+    With y = (w1 E1, w2 E2, w3 Re E3, w3 Im E3) g·G is a form y₁ y₂ᵀ, in which the composition has the derivatives of
+    the amplitudes on the side of G. Its sums run through the recurrences of `hetdask_kernels.separable`, for each lane:
+    11, 12, 21, 22, then 1c, 1s, c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part.
+    """
+    n = step.shape[0]
+    bent, own = np.zeros(LANES), np.zeros((4, LANES))
+    bent[12:] = 1.0
+    own[0, :4] = own[0, 12:] = own[1, 4:8] = own[1, 12:] = 1.0
+    own[2, :8], own[2, 12:], own[3, 8:12] = 0.5, 1.0, 1.0
+    sums = np.zeros((15, LANES))
+    for count in range(n):
+        j = n - 1 - count if backward else count
+        near, last = (j + 1, j + 1) if backward else (j, j - 1)
+        if count > 0:
+            a, b, re, im = step[near, 0], step[near, 1], step[near, 2], step[near, 3]
+            ar, ai, br, bi = a * re, a * im, b * re, b * im
+            cr, ci = re * re - im * im, 2.0 * re * im
+            one = keep[last]
+            u1, u2, u3 = amplitude[last, 0], amplitude[last, 1], amplitude[last, 2]
+            t1, t2, t3 = amplitude[last, 3], amplitude[last, 4], amplitude[last, 5]
+            for k in range(LANES):
+                e, mixed = one * gain[last, k], bent[k]
+                p1, p2 = e * (u1 + mixed * (t1 - u1)), e * (u2 + mixed * (t2 - u2))
+                p3 = e * (u3 + mixed * (t3 - u3))
+                sums[0, k] = a * a * (sums[0, k] + p1 * u1)
+                sums[1, k] = a * b * (sums[1, k] + p1 * u2)
+                sums[2, k] = a * b * (sums[2, k] + p2 * u1)
+                sums[3, k] = b * b * (sums[3, k] + p2 * u2)
+                x, z = sums[4, k] + p1 * u3, sums[5, k]
+                sums[4, k], sums[5, k] = ar * x - ai * z, ar * z + ai * x
+                x, z = sums[6, k] + p3 * u1, sums[7, k]
+                sums[6, k], sums[7, k] = ar * x - ai * z, ar * z + ai * x
+                x, z = sums[8, k] + p2 * u3, sums[9, k]
+                sums[8, k], sums[9, k] = br * x - bi * z, br * z + bi * x
+                x, z = sums[10, k] + p3 * u2, sums[11, k]
+                sums[10, k], sums[11, k] = br * x - bi * z, br * z + bi * x
+                sums[12, k] = a * b * (sums[12, k] + p3 * u3)
+                x, z = sums[13, k] + p3 * u3, sums[14, k]
+                sums[13, k], sums[14, k] = cr * x - ci * z, cr * z + ci * x
+        w1, w2, w3 = keep[j] * amplitude[j, 0], keep[j] * amplitude[j, 1], keep[j] * amplitude[j, 2]
+        for k in range(LANES):
+            m1, m2, mc, ms = w1 * own[0, k], w2 * own[1, k], w3 * own[2, k], w3 * own[3, k]
+            z1 = m1 * sums[0, k] + m2 * sums[2, k] + mc * sums[6, k] + ms * sums[7, k]
+            z2 = m1 * sums[1, k] + m2 * sums[3, k] + mc * sums[10, k] + ms * sums[11, k]
+            zc = m1 * sums[4, k] + m2 * sums[8, k] + 0.5 * (mc * (sums[12, k] + sums[13, k]) + ms * sums[14, k])
+            # Reference, sample and flow enter with a minus sign at the later frame.
+            sign = 1.0 if bent[k] > 0.0 or not backward else -1.0
+            out[j, k] += sign * (w1 * z1 + w2 * z2 + w3 * zc)
+
+
+@njit(fastmath=REORDER, **JIT)
 def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-def]
     n = step.shape[0]
-    group = np.empty(8)
-    for i in range(n):
-        if keep[i] == 0.0:
-            continue
-        a = amplitude[i]
-        e1 = e2 = e3 = 1.0
-        e4 = 0.0
-        for j in range(i + 1, n):
-            re, im = step[j, 2], step[j, 3]
-            e1, e2 = e1 * step[j, 0], e2 * step[j, 1]
-            e3, e4 = re * e3 - im * e4, re * e4 + im * e3
-            if keep[j] == 0.0:
-                continue
-            b = amplitude[j]
-            t1, t2, t3 = a[0] * b[0] * e1, a[1] * b[1] * e2, a[2] * b[2] * e3
-            g = t1 + t2 + t3
-            out[i, 0] += g
-            out[j, 0] += g
-            out[i, 1] += g * g
-            out[j, 1] += g * g
-            group[0], group[1], group[2] = g * (t1 + 0.5 * t3), g * (t2 + 0.5 * t3), g * a[2] * b[2] * e4
-            group[3] = g * (a[3] * b[0] * e1 + a[4] * b[1] * e2 + a[5] * b[2] * e3)
-            group[4], group[5], group[6] = -group[0], -group[1], -group[2]
-            group[7] = g * (a[0] * b[3] * e1 + a[1] * b[4] * e2 + a[2] * b[5] * e3)
-            for k in range(LANES):
-                value = gain[i, k] * group[k // 4] + gain[j, k] * group[4 + k // 4]
-                out[i, 2 + k] += value
-                out[j, 2 + k] += value
+    early, late = np.empty((n, 15)), np.empty((n, 15))
+    running_sums(step, amplitude, keep, False, early)
+    running_sums(step, amplitude, keep, True, late)
+    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
+    group_sums(amplitude, keep, early, late, linear, pairs)
+    lanes = np.zeros((n, LANES))
+    _with_gains(step, amplitude, keep, gain, False, lanes)
+    _with_gains(step, amplitude, keep, gain, True, lanes)
+    for j in range(n):
+        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+        a, b = early[j], late[j]
+        out[j, 0] = keep[j] * (w1 * (a[1] + b[1]) + w2 * (a[2] + b[2]) + w3 * (a[3] + b[3]))
+        square = w1 * w1 * (a[5] + b[5]) + w2 * w2 * (a[7] + b[7]) + w3 * w3 * (a[12] + b[12])
+        mixed = w1 * w2 * (a[6] + b[6]) + w1 * w3 * (a[8] + b[8]) + w2 * w3 * (a[10] + b[10])
+        out[j, 1] = keep[j] * (square + 2.0 * mixed)
+        for k in range(LANES):
+            out[j, 2 + k] = gain[j, k] * linear[j, 4 + k // 4] + lanes[j, k]
 
 
 def model_rows(step: Array, amplitude: Array, keep: Array, gain: Array) -> Array:
@@ -108,6 +152,6 @@ def model_rows(step: Array, amplitude: Array, keep: Array, gain: Array) -> Array
     step, amplitude, keep, gain
         As in `hetdask_kernels.separable.model_gram`; the derivatives are still to be scaled.
     """
-    out = np.zeros((step.shape[0], LANES + 2))
+    out = np.empty((step.shape[0], LANES + 2))
     _model_rows(step, amplitude, keep, gain, out)
     return out

@@ -16,6 +16,7 @@ from hetdask.passes.normal import NormalSums, project
 from hetdask.passes.run import merge
 from hetdask.passes.shard import Shard, evaluate_pieces, evaluate_shard
 from hetdask.passes.tiles import Series, collect_tiles, stream_tiles
+from hetdask_kernels.scores import model_rows
 
 Q = 0.0054
 ALL = tuple(range(14))
@@ -261,3 +262,31 @@ def test_projection_is_ordinary_least_squares(parameters: dict[str, float], seed
     assert np.all(np.abs(result.gradient[0] + contrast * slopes @ residual) <= tolerance)
     hessian = contrast**2 * projected @ projected.T
     assert np.all(np.abs(result.gauss_newton[0] - hessian) <= (1e-9 + loss) * np.outer(size, size) + 1e-15)
+
+
+@given(
+    parameters=parameter_sets,
+    n=st.integers(2, 40),
+    dt=st.floats(0.02, 1.0),
+    phi=st.floats(-90.0, 90.0),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_sums_of_the_model_over_the_pairs_of_each_frame_are_those_over_its_pixels(
+    parameters: dict[str, float], n: int, dt: float, phi: float, seed: int
+) -> None:
+    vector, time, one = as_vector(parameters), dt * np.arange(n), np.array([phi])
+    keep = np.random.default_rng(seed).random(n) < 0.8
+    g = correlation(vector, time, one, Q)[0]
+    slopes = np.triu(correlation_gradient(vector, time, one, Q)[0], 1)
+    slopes += slopes.transpose(0, 2, 1)
+    pairs = np.outer(keep, keep) & ~np.eye(n, dtype=np.bool_)
+    columns = np.concatenate([np.ones((1, n, n)), g[None], slopes])
+    expected = np.einsum("ij,ij,kij->ik", pairs, g, columns)
+    shared = series_factors(dynamics(vector, time), n)
+    factors = angle_factors(shared, one, np.array([Q]), ~keep[None])
+    rows = model_rows(factors.step[0], shared.amplitude, factors.keep[0], shared.gain)
+    found = np.concatenate([rows[:, :2], (rows[:, 2:] * factors.scale[0])[:, LANE]], axis=1)
+    # Derivatives are differences of gains times a part of g: that is what rounding goes with.
+    size = np.concatenate([np.ones(2), np.abs(factors.scale[0] * shared.gain).max(axis=0)[LANE]])
+    assert np.all(np.abs(found - expected) <= 1e-12 * n * (size + np.abs(expected)) + 1e-15)
