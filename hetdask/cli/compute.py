@@ -30,11 +30,11 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
     from hetdask.compilation import KERNELS, preparation
     from hetdask_cluster.local import open_runner
 
-    module = None
+    module, where = None, _where(compute)
     if prepare:
-        module = preparation() if _where(compute)["scheduler"] == "local" else KERNELS
+        module = preparation() if where["scheduler"] == "local" else KERNELS
     return open_runner(
-        **_where(compute),
+        **where,
         dashboard=compute.dashboard,
         host=compute.host,
         tls=compute.tls,
@@ -42,9 +42,15 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
     )
 
 
+def _named(compute: ComputeSettings) -> str | None:
+    """Scheduler that the settings name, by itself or by its site."""
+    site = None if compute.scheduler is not None else site_of(compute)
+    return compute.scheduler if site is None else site.scheduler
+
+
 def _where(compute: ComputeSettings) -> dict[str, Any]:
     return {
-        "scheduler": compute.scheduler or "local",
+        "scheduler": _named(compute) or "local",
         "workers": compute.workers,
         "threads_per_worker": compute.threads,
         "memory_limit": compute.memory_limit,
@@ -71,7 +77,7 @@ def placed(settings: Settings, *, workers: bool = False) -> Settings:
     from hetdask.passes.plan import is_little
 
     compute, fit = settings.compute, settings.fit
-    if compute.scheduler is not None:
+    if _named(compute) is not None:
         return settings
     few_passes = settings.start() in {"given", "checked"} and fit.methods() == ["trust-region"] and not fit.refits
     here = few_passes and not workers and compute.workers is None and is_little(plan_data(settings, None).tiling)
@@ -121,7 +127,8 @@ def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str
     tiling, memory = plan.tiling, plan.memory
     count, shards = tiling.n_phi, len(plan.shards())
     yield "data", f"{count} maps of {tiling.n_frames} × {tiling.n_frames} frames, {tiling.n_pixels:,} pixels"
-    yield "scheduler", f"{compute.scheduler}" if compute.site is None else f"{compute.scheduler}, {compute.site}"
+    named = _named(compute) or "local"
+    yield "scheduler", named if compute.site is None else f"{named}, {compute.site}"
     if memory is None:
         yield "workers", "those of the running scheduler"
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hetdask_cluster.site import site_schema
 
@@ -64,3 +65,11 @@ def test_a_dry_run_of_a_fit_on_a_queue_shows_plan_and_worker_script(program: Pro
 
 def test_the_schema_of_site_files_is_published(program: Program) -> None:
     assert json.loads(program(["config", "schema", "--site"]).out) == site_schema()
+
+
+def test_a_site_in_the_configuration_names_the_scheduler(program: Program, config: Path, site: Path) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"compute": {"site": str(site)}}))
+    outcome = program(["fit", config, "--dry-run"])
+    assert outcome.status == 0, outcome.err
+    assert "slurm" in outcome.out
+    assert "script of each of" in outcome.out
