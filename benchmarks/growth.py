@@ -74,10 +74,13 @@ class Spot(NamedTuple):
 
 
 def store_of(folder: Path, angles: int, frames: int) -> Store:
-    """Simulated maps of one size."""
+    """Simulated maps of one size, made once."""
+    path = folder / f"{angles}x{frames}.zarr"
+    if path.exists():
+        return Store.open(path)
     phi = np.linspace(0.0, 180.0, angles, endpoint=False)
     maps = simulated_maps(frames, phi, Q, DT)
-    return write_store(folder / f"{angles}x{frames}.zarr", maps, phi=phi, q=Q, dt=DT)
+    return write_store(path, maps, phi=phi, q=Q, dt=DT)
 
 
 def some_pass(store: Store, free: Sequence[int]) -> Callable[[int], float]:
