@@ -32,6 +32,7 @@ from common import (
     write_result,
 )
 from maps import PARAMETERS, simulated_maps
+from matplotlib.ticker import LogLocator, NullFormatter
 from pass_rate import DT, FREE, Q, full_pass, pixel_matrix
 from threadpoolctl import threadpool_limits
 
@@ -206,6 +207,12 @@ def draw(path: Path, times: Mapping[str, Mapping[int, float]], spots: Mapping[st
         right.set(xlabel="operations for each byte of pixels", ylabel="10⁹ operations per second")
         right.legend(fontsize=7)
         panel_title(right, "Roofline, one thread")
+        left.set_xticks(FRAMES)
+        left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        right.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(NullFormatter())
         return figure
 
     save_figure(figure_of(), path)

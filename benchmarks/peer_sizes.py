@@ -1,4 +1,4 @@
-"""The fit of `peer_fits.py` over sizes, from 20 % off and from no start values at all, beside the same peers.
+"""The fit of `peer_fits.py` over sizes, from 20 % off or without start values, beside the same peers.
 
     python benchmarks/peer_sizes.py --heterodyne-python PATH --xpcsjax-python PATH --figure docs/peers.png
 
@@ -30,15 +30,13 @@ from common import (
 )
 from flow_experiment import BOUNDS, FREE, TRUTH, simulate, start_values, sum_squares
 from flow_experiment import MODELS as SAME_MODELS
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from pass_rate import size_of
 from peer_fits import Outcome, Peer, measure, peers_of
 
 from hetdask.diagnosis.environment import machine, versions
 
 SIZES: Final = ("3x100", "3x200", "3x400", "3x1000", "8x400", "23x400")
-COLD_SIZES: Final = ("3x400",)
-"""Sizes that are fitted without start values too."""
 
 MIB: Final = 2**20
 SAME: Final = 1e-6
@@ -133,8 +131,10 @@ def draw(path: Path, cases: list[Case], peers: list[str]) -> None:
                 shown = np.array([(frames, row[key]) for frames, row in found if row is not None])
                 axes.loglog(*shown.T, "o-", color=colour, ms=4, label=name.split(" ")[0].rstrip(","))
             axes.set(xlabel="frames of three maps", ylabel=unit)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            for one in (axes.xaxis, axes.yaxis):
+                one.set_major_formatter(lambda value, _: f"{value:g}")
+                one.set_minor_formatter(NullFormatter())
             panel_title(axes, title)
         figure.axes[0].legend()
         return figure
@@ -148,7 +148,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     peer_python(parser, "--heterodyne-python", "heterodyne 2.0.1")
     peer_python(parser, "--xpcsjax-python", "xpcsjax 0.1.8")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="angles x frames, from 20 %% off")
-    parser.add_argument("--cold-sizes", nargs="*", default=COLD_SIZES, help="the same without start values")
+    parser.add_argument("--cold-sizes", nargs="*", default=(), help="without start values: a peer may take very long")
     parser.add_argument("--seed", type=int, default=0, help="of the noise; start values take the next one")
     parser.add_argument("--turns", type=int, default=1, help="turns of each engine")
     parser.add_argument("--warm-fits", type=int, default=5, help="fits of hetdask in this process in each turn")
