@@ -42,24 +42,20 @@ def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractC
     )
 
 
-def _named(compute: ComputeSettings) -> str | None:
-    """Scheduler that the settings name, by itself or by its site."""
-    site = None if compute.scheduler is not None else site_of(compute)
-    return compute.scheduler if site is None else site.scheduler
-
-
 def _where(compute: ComputeSettings) -> dict[str, Any]:
+    """Arguments of a runner; a site names its scheduler where the settings do not."""
+    site = site_of(compute)
     return {
-        "scheduler": _named(compute) or "local",
+        "scheduler": compute.scheduler or ("local" if site is None else site.scheduler),
         "workers": compute.workers,
         "threads_per_worker": compute.threads,
         "memory_limit": compute.memory_limit,
-        "site": site_of(compute),
+        "site": site,
     }
 
 
 def placed(settings: Settings, *, workers: bool = False) -> Settings:
-    """Settings of a fit that name a scheduler: where they named none, the one that suits the data.
+    """Settings of a fit that name a scheduler, or a site that does: where they named none, the one that suits the data.
 
     This process does for a fit of little data from start values, which is over before workers would have started.
 
@@ -77,7 +73,7 @@ def placed(settings: Settings, *, workers: bool = False) -> Settings:
     from hetdask.passes.plan import is_little
 
     compute, fit = settings.compute, settings.fit
-    if _named(compute) is not None:
+    if compute.scheduler is not None or compute.site is not None:
         return settings
     few_passes = settings.start() in {"given", "checked"} and fit.methods() == ["trust-region"] and not fit.refits
     here = few_passes and not workers and compute.workers is None and is_little(plan_data(settings, None).tiling)
@@ -127,7 +123,7 @@ def describe_plan(plan: FitPlan, compute: ComputeSettings) -> Iterator[tuple[str
     tiling, memory = plan.tiling, plan.memory
     count, shards = tiling.n_phi, len(plan.shards())
     yield "data", f"{count} maps of {tiling.n_frames} × {tiling.n_frames} frames, {tiling.n_pixels:,} pixels"
-    named = _named(compute) or "local"
+    named = _where(compute)["scheduler"]
     yield "scheduler", named if compute.site is None else f"{named}, {compute.site}"
     if memory is None:
         yield "workers", "those of the running scheduler"

@@ -49,13 +49,13 @@ def fit(
     **options: Any,
 ) -> int:
     """Run a fit and show its result; the exit status. The other options are those of `settings_of`."""
+    from hetdask.cli.compute import placed, show_plan
+
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other: leave one out")
     settings = settings_of(config, **options)
     if not overwrite and is_of_other_package(config):
         settings = in_folder_of_its_own(settings, resume=resume, quiet=quiet)
-    from hetdask.cli.compute import placed, show_plan
-
     settings = placed(settings, workers=performance_report is not None)
     if dry_run:
         show_plan(settings)

@@ -3,8 +3,8 @@
 Many independent starts: each looks at a few dozen random points and polishes the best of them with exact derivatives.
 Local minima differ from the global one mostly in one respect: a fringe more or less, the wrong direction of flow, a
 rate that hides behind the other component, or both components exchanged. So, after a first round from anywhere, most
-starts take an optimum of the rounds before and draw one group of its coordinates anew. Start values from elsewhere may
-take the place of the first round.
+starts take an optimum of the rounds before and draw one group of its coordinates anew. Start values from elsewhere have
+rounds of their own before these.
 
 Starts come in rounds of fixed size, each with random numbers of its own: the seed alone decides what is found, not the
 number of workers.
@@ -215,13 +215,13 @@ class _Share:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), evaluations, and which given point it was."""
+    """Where a start ended: coordinates (n,), χ², half its Hessian (n, n), evaluations, and which point was polished."""
 
     position: Array
     chi_squared: float
     hessian: Array
     evaluations: int
-    place: int = -1
+    place: int = 0
 
 
 class _Target:
@@ -425,17 +425,20 @@ def _round(seed: int, number: int, optima: Sequence[Optimum]) -> list[_Start]:
 
 def _attempt(start: _Start, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
     """Task of a search: look at random points and polish the best."""
-    target = _Target(passes, coordinates)
-    points = _candidates(np.random.default_rng(start.seed), coordinates, start.base)
-    best = int(np.argmin([target.chi_squared(x) for x in points]))
-    return _polish(target, points[best], coordinates, POLISH)
+    return _polish_best(_candidates(np.random.default_rng(start.seed), coordinates, start.base), passes, coordinates)
 
 
 def _look(share: _Share, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
     """Task of a search: polish the best of some given points."""
+    found = _polish_best(share.points, passes, coordinates)
+    return replace(found, place=int(share.places[found.place]))
+
+
+def _polish_best(points: Array, passes: ReducedPasses, coordinates: Coordinates) -> _Found:
+    """Where the best of some points (k, n) leads."""
     target = _Target(passes, coordinates)
-    best = 0 if len(share.points) == 1 else int(np.argmin([target.chi_squared(x) for x in share.points]))
-    return replace(_polish(target, share.points[best], coordinates, POLISH), place=int(share.places[best]))
+    best = 0 if len(points) == 1 else int(np.argmin([target.chi_squared(x) for x in points]))
+    return replace(_polish(target, points[best], coordinates, POLISH), place=best)
 
 
 def _finish(end: tuple[Array, dict[str, float]], passes: ReducedPasses, coordinates: Coordinates) -> _Found:

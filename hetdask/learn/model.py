@@ -197,11 +197,11 @@ class StartModel:
         predicted, *spread = (
             ours.decode(np.clip(coordinates_from(y, ours.names, direction), ours.lower, ours.upper)) for y in each
         )
-        fits = [np.array([x.parameters[name] for name in NAMES]) for x in self._similar(scores[0], history)]
-        turns: list[tuple[Origin, Array]] = [("prediction", predicted)]
-        for fit, other in zip_longest(fits, spread):
-            turns += [("history", fit)] if fit is not None else []
-            turns += [("spread", other)] if other is not None else []
+        fits = (np.array([x.parameters[name] for name in NAMES]) for x in self._similar(scores[0], history))
+        earlier: list[tuple[Origin, Array]] = [("history", vector) for vector in fits]
+        doubtful: list[tuple[Origin, Array]] = [("spread", vector) for vector in spread]
+        others = (one for pair in zip_longest(earlier, doubtful) for one in pair if one is not None)
+        turns: list[tuple[Origin, Array]] = [("prediction", predicted), *others]
         starts = []
         for _, vector in turns:
             x = theirs.encode(problem.vector(vector[free]))
