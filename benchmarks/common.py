@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from rich.progress import Progress
 
     from hetdask_cluster.runner import Runner
@@ -362,6 +363,16 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
 def show_ratios(ratios: Mapping[str, Ratio]) -> None:
     """Print the ratios with their goals."""
     show("Ratios", ("", "ratio", "reference", "goal", ""), [ratio.row(name) for name, ratio in ratios.items()])
+
+
+def plain_numbers(axes: Axes, subs: tuple[float, ...]) -> None:
+    """Label logarithmic axes with plain numbers, the vertical one at these multiples of powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def significant(value: float, digits: int = 4) -> float:

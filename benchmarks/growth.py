@@ -25,21 +25,19 @@ from common import (
     duration,
     in_turns,
     parse_arguments,
+    plain_numbers,
     show,
     show_ratios,
     significant,
     timed,
     write_result,
 )
-from maps import PARAMETERS, simulated_maps
-from matplotlib.ticker import LogLocator, NullFormatter
-from pass_rate import DT, FREE, Q, full_pass, pixel_matrix
+from numpy.typing import ArrayLike, NDArray
+from pass_rate import FREE, full_pass, pixel_matrix, store_of
 from threadpoolctl import threadpool_limits
 
-from hetdask.data.store import Store
-from hetdask.data.writers import write_store
+from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.diagnosis.environment import machine, versions
-from hetdask.passes import Passes, project
 from hetdask_cluster.runner import InlineRunner
 from hetdask_kernels import contract_blocks
 
@@ -64,36 +62,12 @@ PRODUCT_SIDE: Final = 1500
 FLOPS: Final = 16
 """Floating-point operations for each pixel: eight multiply-adds, see `hetdask_kernels.contract`."""
 
-PIXEL_BYTES: Final = 4
-
 
 class Spot(NamedTuple):
     """A place on the roofline: operations for each byte of pixels, and operations each second."""
 
     intensity: float
     speed: float
-
-
-def store_of(folder: Path, angles: int, frames: int) -> Store:
-    """Simulated maps of one size, made once."""
-    path = folder / f"{angles}x{frames}.zarr"
-    if path.exists():
-        return Store.open(path)
-    phi = np.linspace(0.0, 180.0, angles, endpoint=False)
-    maps = simulated_maps(frames, phi, Q, DT)
-    return write_store(path, maps, phi=phi, q=Q, dt=DT)
-
-
-def some_pass(store: Store, free: Sequence[int]) -> Callable[[int], float]:
-    """Seconds of a pass with the derivatives of some parameters; with none, of χ² alone."""
-    passes = Passes(store, InlineRunner())
-    true = np.array(list(PARAMETERS.values()))
-
-    def run(k: int) -> float:
-        vector = true * (1.0 + 1e-4 * (k % 100))
-        return timed(lambda: project(passes(vector, tuple(free))))
-
-    return run
 
 
 def memory_read() -> Callable[[int], float]:
@@ -130,6 +104,12 @@ def pixel_kernel(blocks: int = 64, size: int = 480) -> tuple[Callable[[int], flo
     return run, tiles.size
 
 
+def roof(spots: Mapping[str, Spot], intensity: ArrayLike) -> NDArray[np.float64]:
+    """Operations each second that memory and arithmetic allow at so many operations for each byte."""
+    bandwidth = spots["memory"].speed / spots["memory"].intensity
+    return np.minimum(bandwidth * np.asarray(intensity), spots["matrix product"].speed)
+
+
 def exponent_of(sizes: Sequence[int], timings: Sequence[Timing], least: int = 0) -> float:
     """Slope of log time against log size, from the sizes that count."""
     kept = [(size, timing.median) for size, timing in zip(sizes, timings, strict=True) if size >= least]
@@ -140,14 +120,16 @@ def growth(folder: Path, turns: int) -> dict[str, dict[int, Timing]]:
     """Times by what grows and by its size."""
     by_frames = {frames: store_of(folder, FEW_ANGLES, frames) for frames in FRAMES}
     by_angles = {angles: store_of(folder, angles, SOME_FRAMES) for angles in ANGLES}
+    here = InlineRunner()
     sides: dict[str, dict[int, Callable[[int], float]]] = {
-        "frames": {frames: some_pass(store, FREE) for frames, store in by_frames.items()},
-        "frames, value only": {frames: some_pass(store, ()) for frames, store in by_frames.items()},
-        "angles": {angles: some_pass(store, FREE) for angles, store in by_angles.items()},
-        "parameters": {count: some_pass(by_frames[2000], FREE[:count]) for count in FREE_COUNTS},
+        "frames": {frames: full_pass(store, here) for frames, store in by_frames.items()},
+        "frames, value only": {frames: full_pass(store, here, ()) for frames, store in by_frames.items()},
+        "angles": {angles: full_pass(store, here) for angles, store in by_angles.items()},
+        "parameters": {count: full_pass(by_frames[2000], here, FREE[:count]) for count in FREE_COUNTS},
     }
-    flat = {(name, size): run for name, runs in sides.items() for size, run in runs.items()}
-    contestants = {f"{name}/{size}": Contestant(run, per_turn=3) for (name, size), run in flat.items()}
+    contestants = {
+        f"{name}/{size}": Contestant(run, per_turn=3) for name, runs in sides.items() for size, run in runs.items()
+    }
     timings = in_turns(contestants, turns)
     return {name: {size: timings[f"{name}/{size}"] for size in runs} for name, runs in sides.items()}
 
@@ -197,10 +179,8 @@ def draw(path: Path, times: Mapping[str, Mapping[int, float]], spots: Mapping[st
         left.set(xlabel=f"frames N of {FEW_ANGLES} maps", ylabel="one pass (ms)")
         left.legend()
         panel_title(left, "Growth")
-        bandwidth = spots["memory"].speed / spots["memory"].intensity
-        peak = spots["matrix product"].speed
         x = np.geomspace(0.1, 100.0, 200)
-        right.loglog(x, np.minimum(bandwidth * x, peak) / 1e9, color=MUTED, label="roofs: memory, matrix product")
+        right.loglog(x, roof(spots, x) / 1e9, color=MUTED, label="roofs: memory, matrix product")
         shown = [name for name in spots if name not in ("memory", "matrix product")]
         for marker, name in zip("osD^", shown, strict=True):
             right.loglog(*spots[name]._replace(speed=spots[name].speed / 1e9), marker, ms=5, label=name)
@@ -208,11 +188,8 @@ def draw(path: Path, times: Mapping[str, Mapping[int, float]], spots: Mapping[st
         right.legend(fontsize=7)
         panel_title(right, "Roofline, one thread")
         left.set_xticks(FRAMES)
-        left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        right.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.set_minor_formatter(NullFormatter())
+        plain_numbers(left, (1.0, 2.0, 5.0))
+        plain_numbers(right, (1.0, 2.0, 5.0))
         return figure
 
     save_figure(figure_of(), path)
@@ -259,11 +236,10 @@ def main() -> None:
             for name, spot in spots.items()
         ],
     )
-    bandwidth = spots["memory"].speed / spots["memory"].intensity
     kernel = spots["kernel of the pixels"]
-    roof = min(bandwidth * kernel.intensity, spots["matrix product"].speed)
-    ratios = {"kernel of the pixels": Ratio(kernel.speed / roof, "its roof")}
-    ratios |= {name: Ratio(spots[name].speed / roof, "the roof of that kernel") for name in spots if "pass" in name}
+    highest = float(roof(spots, kernel.intensity))
+    ratios = {"kernel of the pixels": Ratio(kernel.speed / highest, "its roof")}
+    ratios |= {name: Ratio(spots[name].speed / highest, "the roof of that kernel") for name in spots if "pass" in name}
     show_ratios(ratios)
     write_result(
         options.results,

@@ -84,8 +84,17 @@ def blas_product(matrix: np.ndarray, threads: int) -> Callable[[int], float]:
     return run
 
 
-def full_pass(store: Store, runner: Runner) -> Callable[[int], float]:
-    """Seconds of one pass over resident data, each at parameters of its own."""
+def store_of(folder: Path, angles: int, frames: int) -> Store:
+    """Simulated maps of one size, made once."""
+    path = folder / f"{angles}x{frames}.zarr"
+    if path.exists():
+        return Store.open(path)
+    phi = np.linspace(0.0, 180.0, angles, endpoint=False)
+    return write_store(path, simulated_maps(frames, phi, Q, DT), phi=phi, q=Q, dt=DT)
+
+
+def full_pass(store: Store, runner: Runner, free: tuple[int, ...] = FREE) -> Callable[[int], float]:
+    """Seconds of one pass over resident data, each at parameters of its own; of χ² alone with no parameter `free`."""
     passes = Passes(store, runner)
     true = np.array(list(PARAMETERS.values()))
 
@@ -93,7 +102,7 @@ def full_pass(store: Store, runner: Runner) -> Callable[[int], float]:
         vector = true * (1.0 + 1e-4 * (k % 100))
         with threadpool_limits(1, user_api="blas"):
             start = time.perf_counter()
-            project(passes(vector, FREE))
+            project(passes(vector, free))
             return time.perf_counter() - start
 
     return run
@@ -136,9 +145,8 @@ def main() -> None:
         if bytes_needed(angles, frames) > psutil.virtual_memory().available:
             console.print(f"{size} left out: it needs {bytes_needed(angles, frames) / 2**30:.1f} GiB")
             continue
-        phi = np.linspace(0.0, 180.0, angles, endpoint=False)
         with tempfile.TemporaryDirectory() as folder:
-            store = write_store(Path(folder) / "maps.zarr", simulated_maps(frames, phi, Q, DT), phi=phi, q=Q, dt=DT)
+            store = store_of(Path(folder), angles, frames)
             timings, pixels = measure(size, store, options.workers, options.turns)
         rates = {name: pixels[name] / timing.median for name, timing in timings.items()}
         rows = [

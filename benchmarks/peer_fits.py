@@ -132,6 +132,16 @@ class Outcome:
         return Timing(tuple(self.fits))
 
     @property
+    def analysis(self) -> Timing:
+        """Of what takes a warm process to a result."""
+        return Timing(tuple(self.analyses))
+
+    @property
+    def peak_mib(self) -> int:
+        """Largest of the processes' peaks, MiB."""
+        return round(self.peak_bytes / 2**20)
+
+    @property
     def peak_bytes(self) -> int:
         """Largest of the processes' peaks."""
         return max(run.peak_bytes for run in self.processes)
@@ -202,13 +212,18 @@ def settings(experiment: Experiment, start: Mapping[str, float]) -> dict[str, An
     }
 
 
+def fitting_seconds(timings: Mapping[str, float]) -> float:
+    """Of the stages of ours that the call of a peer corresponds to."""
+    return sum(timings.get(stage, 0.0) for stage in FITTING)
+
+
 def run_hetdask(folder: Path, outcome: Outcome, *options: str) -> None:
     """One `hetdask fit` in a process of its own."""
     run_folder = folder / f"run-{time.monotonic_ns()}"
     command = [Path(sysconfig.get_path("scripts")) / "hetdask", "fit", "settings.json"]
     outcome.processes.append(run_process([*command, "-o", run_folder, *options], folder=folder))
     result = json.loads((run_folder / "result.json").read_text())
-    outcome.fits.append(sum(result["timings"].get(stage, 0.0) for stage in FITTING))
+    outcome.fits.append(fitting_seconds(result["timings"]))
     (method,) = result["methods"].values()
     outcome.details = {
         "success": result["status"] == "converged",
@@ -225,7 +240,7 @@ def run_warm(store: hetdask.Store, config: Mapping[str, Any], outcome: Outcome) 
     start = time.perf_counter()
     result = hetdask.fit(store, config)
     outcome.analyses.append(time.perf_counter() - start)
-    outcome.fits.append(sum(result.timings.get(stage, 0.0) for stage in FITTING))
+    outcome.fits.append(fitting_seconds(result.timings))
     (method,) = result.methods.values()
     outcome.details = {
         "success": result.status == "converged",
@@ -360,9 +375,7 @@ def ratios_of(
         text = f"{name} {peer.details['version']}"
         ratios |= {
             f"fit alone, {name}": Ratio(peer.fit.median / warm.fit.median, f"{text}, without compilation", GOAL_FIT),
-            f"analysis, {name}": Ratio(
-                peer.fit.median / Timing(tuple(warm.analyses)).median, f"fit alone of {text}", GOAL_ANALYSIS
-            ),
+            f"analysis, {name}": Ratio(peer.fit.median / warm.analysis.median, f"fit alone of {text}", GOAL_ANALYSIS),
             f"whole process, {name}": Ratio(peer.wall.median / whole.wall.median, text),
             f"whole process without plots, {name}": Ratio(peer.wall.median / lean.wall.median, text, GOAL_PROCESS),
             f"CPU time of the process, {name}": Ratio(peer.cpu.median / whole.cpu.median, text),
@@ -428,12 +441,12 @@ def record(
             extra |= {name: details.pop("version"), f"jax of {name}": details.pop("jax")}
         entry: dict[str, Any] = {"fit_alone_seconds": outcome.fit.record()}
         if outcome.analyses:
-            entry["analysis_seconds"] = Timing(tuple(outcome.analyses)).record()
+            entry["analysis_seconds"] = outcome.analysis.record()
         if outcome.processes:
             entry |= {
                 "process_seconds": outcome.wall.record(),
                 "process_cpu_seconds": outcome.cpu.record(),
-                "peak_mib": round(outcome.peak_bytes / 2**20),
+                "peak_mib": outcome.peak_mib,
             }
         figures[name] = {**entry, "sum_squares": sums[name], **details}
     write_result(

@@ -16,13 +16,13 @@ from typing import Any, Final
 import numpy as np
 from common import (
     Ratio,
-    Timing,
     console,
     duration,
     keep_case,
     kept_cases,
     parse_arguments,
     peer_python,
+    plain_numbers,
     show,
     show_ratios,
     significant,
@@ -30,7 +30,6 @@ from common import (
 )
 from flow_experiment import BOUNDS, FREE, TRUTH, simulate, start_values, sum_squares
 from flow_experiment import MODELS as SAME_MODELS
-from matplotlib.ticker import LogLocator, NullFormatter
 from pass_rate import size_of
 from peer_fits import Outcome, Peer, measure, peers_of
 
@@ -38,7 +37,6 @@ from hetdask.diagnosis.environment import machine, versions
 
 SIZES: Final = ("3x100", "3x200", "3x400", "3x1000", "8x400", "23x400")
 
-MIB: Final = 2**20
 SAME: Final = 1e-6
 """Relative excess of a sum of squares up to which two minima are the same."""
 
@@ -79,12 +77,12 @@ def row_of(outcome: Outcome, total: float) -> dict[str, Any]:
         "evaluations": outcome.details["evaluations"],
     }
     if outcome.analyses:
-        row["analysis"] = significant(Timing(tuple(outcome.analyses)).median)
+        row["analysis"] = significant(outcome.analysis.median)
     if outcome.processes:
         row |= {
             "process": significant(outcome.wall.median),
             "cpu": significant(outcome.cpu.median),
-            "peak_mib": round(outcome.peak_bytes / MIB),
+            "peak_mib": outcome.peak_mib,
         }
     return row
 
@@ -131,10 +129,7 @@ def draw(path: Path, cases: list[Case], peers: list[str]) -> None:
                 shown = np.array([(frames, row[key]) for frames, row in found if row is not None])
                 axes.loglog(*shown.T, "o-", color=colour, ms=4, label=name.split(" ")[0].rstrip(","))
             axes.set(xlabel="frames of three maps", ylabel=unit)
-            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-            for one in (axes.xaxis, axes.yaxis):
-                one.set_major_formatter(lambda value, _: f"{value:g}")
-                one.set_minor_formatter(NullFormatter())
+            plain_numbers(axes, (1.0, 3.0))
             panel_title(axes, title)
         figure.axes[0].legend()
         return figure
