@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, REORDER
-from hetdask_kernels.separable import group_sums, running_sums
+from hetdask_kernels.separable import frame_sums
 
 Array = NDArray[np.float64]
 
@@ -125,11 +125,7 @@ def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-
 @njit(fastmath=REORDER, **JIT)
 def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-def]
     n = step.shape[0]
-    early, late = np.empty((n, 15)), np.empty((n, 15))
-    running_sums(step, amplitude, keep, False, early)
-    running_sums(step, amplitude, keep, True, late)
-    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
-    group_sums(amplitude, keep, early, late, linear, pairs)
+    early, late, linear, _ = frame_sums(step, amplitude, keep)
     lanes = np.zeros((n, LANES))
     _with_gains(step, amplitude, keep, gain, False, lanes)
     _with_gains(step, amplitude, keep, gain, True, lanes)

@@ -23,7 +23,7 @@ BATCH: Final = 8
 
 
 @njit(**JIT)
-def running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-untyped-def]
+def _running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-untyped-def]
     """Write Σ(1, y) and Σ y yᵀ over all earlier frames, or all later ones, to `out` (N, 15).
 
     Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs.
@@ -72,7 +72,7 @@ def _values(amplitude, keep, early, gram):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, **JIT)
-def group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
+def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
     """Sums of G_g, G_g·g and ½ G_g·G_h over the pairs of each frame with all others.
 
     The signs are those of the derivatives: earlier frames count negative for reference, sample and flow.
@@ -82,7 +82,7 @@ def group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-
     amplitude : (N, 6)
     keep : (N,)
     early, late : (N, 15)
-        Of `running_sums`.
+        Of `_running_sums`.
     linear : (N, 8)
         Overwritten with the sums of G_g and of G_g·g; groups in the order of `GROUPS`.
     pairs : (N, 16)
@@ -132,6 +132,18 @@ def group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-
         out[10] = one * w3 * w3 * pss
 
 
+@njit(**JIT)
+def frame_sums(step, amplitude, keep):  # type: ignore[no-untyped-def]
+    """Sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums` (linear, products)."""
+    n = step.shape[0]
+    early, late = np.empty((n, 15)), np.empty((n, 15))
+    _running_sums(step, amplitude, keep, False, early)
+    _running_sums(step, amplitude, keep, True, late)
+    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
+    _group_sums(amplitude, keep, early, late, linear, pairs)
+    return early, late, linear, pairs
+
+
 _BEFORE: Final = 15 * LANES
 _GROUPS: Final = _BEFORE + 2 * LANES
 _OWN: Final = _GROUPS + 4 * LANES
@@ -146,7 +158,7 @@ multiples of the terms in the function of a lane's group, products, and sums of 
 def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, products, half_gram):  # type: ignore[no-untyped-def]
     """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
 
-    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `running_sums`. For the
+    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. For the
     composition the earlier side is bent, so y yᵀ is not symmetric and has 15 entries: 11, 12, 21, 22, 1c, 1s,
     c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part. Reference and sample, the first half of the lanes,
     do with the ten that differ; flow goes with the composition.
@@ -284,7 +296,7 @@ def model_sums(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
     Arguments as in `model_gram`.
     """
     early = np.empty((step.shape[0], 15))
-    running_sums(step, amplitude, keep, False, early)
+    _running_sums(step, amplitude, keep, False, early)
     _values(amplitude, keep, early, gram)
     gram[1, 0] = gram[0, 1]
 
@@ -306,12 +318,7 @@ def model_gram(step, amplitude, keep, gain, gram):  # type: ignore[no-untyped-de
     gram : (LANES + 2, LANES + 2) float64
         Overwritten; the derivatives are still to be multiplied by the scale of their lane.
     """
-    n = step.shape[0]
-    early, late = np.empty((n, 15)), np.empty((n, 15))
-    running_sums(step, amplitude, keep, False, early)
-    running_sums(step, amplitude, keep, True, late)
-    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
-    group_sums(amplitude, keep, early, late, linear, pairs)
+    early, _, linear, pairs = frame_sums(step, amplitude, keep)
     half = np.zeros((LANES, LANES))
     work = np.empty(_WORK)
     _cross(step, amplitude, keep, gain, linear, pairs, LANES // 2, work, np.empty(BATCH * 4 * LANES), half)
