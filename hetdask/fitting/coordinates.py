@@ -172,7 +172,7 @@ class Coordinates:
             return [float(vector[k]) for k in parts]
         ends = np.array([self.span[0], self.span[2]])
         f0, f1, f2, f3 = vector[[F0, F1, F2, F3]].tolist()
-        start, end = np.clip(fraction(ends, f0, f1, f2, f3)[0], PUREST, 1.0 - PUREST).tolist()
+        start, end = np.clip(fraction(ends, f0, f1, f2, f3).value, PUREST, 1.0 - PUREST).tolist()
         constant = min(max(f3 / min(start, end), 0.0), MOST_CONSTANT)
         return [float(logit(start)), float(logit(end)), constant]
 

@@ -98,10 +98,10 @@ def _curves(vector: Array, series: Series) -> tuple[Array, Array]:
         slopes.append(rows)
         return rows
 
-    enter(q * q * np.diff(d.c_ref), q * q * np.diff(d.c_ref_gradient), 0)
-    enter(q * q * np.diff(d.c_sample), q * q * np.diff(d.c_sample_gradient), 3)
-    moved, moved_slope = turns * np.diff(d.displacement), turns * np.diff(d.displacement_gradient)
+    enter(q * q * np.diff(d.c_ref), q * q * np.diff(d.reference.gradient), 0)
+    enter(q * q * np.diff(d.c_sample), q * q * np.diff(d.sample.gradient), 3)
+    moved, moved_slope = turns * np.diff(d.displacement), turns * np.diff(d.motion.gradient)
     for along, across in ((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))):
         enter(along * moved, along * moved_slope, FLOW)[:, PHI0] = across * moved * np.deg2rad(1.0)
-    enter(d.fraction, d.fraction_gradient, F0)
+    enter(d.fraction, d.composition.gradient, F0)
     return np.concatenate(parts), np.concatenate(slopes)

@@ -124,11 +124,11 @@ def correlation_gradient(parameters: Parameters, time: ArrayLike, phi: ArrayLike
         cross = 2.0 * np.outer(weight[2], weight[2])
         t3c, t3s = cross * cosine, cross * sine
         for k in range(3):
-            out[m, k] = -(q[m] ** 2) * step(d.c_ref_gradient[k]) * (t1 + 0.5 * t3c)
-            out[m, 3 + k] = -(q[m] ** 2) * step(d.c_sample_gradient[k]) * (t2 + 0.5 * t3c)
-            out[m, 6 + k] = -kappa[m] * step(d.displacement_gradient[k]) * t3s
+            out[m, k] = -(q[m] ** 2) * step(d.reference.gradient[k]) * (t1 + 0.5 * t3c)
+            out[m, 3 + k] = -(q[m] ** 2) * step(d.sample.gradient[k]) * (t2 + 0.5 * t3c)
+            out[m, 6 + k] = -kappa[m] * step(d.motion.gradient[k]) * t3s
         for k in range(4):
-            s = d.fraction_gradient[k]
+            s = d.composition.gradient[k]
             for term, factor, decay in ((0, 1.0, ref), (1, 1.0, sample), (2, 2.0, cosine)):
                 w, dw = weight[term], slope[term] * s
                 out[m, 9 + k] += factor * (np.outer(dw, w) + np.outer(w, dw)) * decay

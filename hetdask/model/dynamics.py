@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.model.integrals import check_time, displacement_integral, transport_integral
+from hetdask.model.integrals import Curve, check_time, displacement_integral, transport_integral
 from hetdask.model.parameters import as_vector
 
 Array = NDArray[np.float64]
@@ -22,30 +22,42 @@ class Dynamics:
     ----------
     time : (N,) float64
         s.
-    fraction : (N,) float64
-        Sample fraction s, 0..1; the reference fraction is 1 - s.
-    c_ref, c_sample : (N,) float64
-        Integrals of the transport rates from the first frame, Å².
-    displacement : (N,) float64
-        Integral of the velocity from the first frame, Å.
     vector : (14,) float64
         The parameters.
-    c_ref_gradient, c_sample_gradient, displacement_gradient : (3, N) float64
-        Derivatives with respect to the three parameters of each, in the order of `NAMES`.
-    fraction_gradient : (4, N) float64
-        Derivatives with respect to f0..f3; 0 where the fraction is clipped.
+    reference, sample : Curve
+        Integrals of the transport rates from the first frame, Å².
+    motion : Curve
+        Integral of the velocity from the first frame, Å.
+    composition : Curve
+        Sample fraction s, 0..1; the reference fraction is 1 - s.
     """
 
     time: Array
     vector: Array
-    fraction: Array
-    c_ref: Array
-    c_sample: Array
-    displacement: Array
-    c_ref_gradient: Array
-    c_sample_gradient: Array
-    displacement_gradient: Array
-    fraction_gradient: Array
+    reference: Curve
+    sample: Curve
+    motion: Curve
+    composition: Curve
+
+    @property
+    def fraction(self) -> Array:
+        """Sample fraction (N,)."""
+        return self.composition.value
+
+    @property
+    def c_ref(self) -> Array:
+        """Integrated transport of the reference (N,), Å²."""
+        return self.reference.value
+
+    @property
+    def c_sample(self) -> Array:
+        """Integrated transport of the sample (N,), Å²."""
+        return self.sample.value
+
+    @property
+    def displacement(self) -> Array:
+        """Integrated velocity (N,), Å."""
+        return self.motion.value
 
     @property
     def phi0(self) -> float:
@@ -87,7 +99,7 @@ class Dynamics:
                 gradient[:, getattr(self, name) <= 0.0] = 0.0
             out[name] = gradient
         out["fraction"] = np.zeros((self.vector.size, self.time.size))
-        out["fraction"][9:13] = self.fraction_gradient
+        out["fraction"][9:13] = self.composition.gradient
         return out
 
 
@@ -98,13 +110,17 @@ def _power_law(time: Array, amplitude: float, exponent: float, offset: float) ->
         return np.asarray(amplitude * time**exponent + offset)
 
 
-def fraction(time: Array, f0: float, f1: float, f2: float, f3: float) -> tuple[Array, Array]:
-    """Sample fraction clip(f0 e^(f1 (t - f2)) + f3, 0, 1), (N,), and its derivatives, (4, N)."""
+def fraction(time: Array, f0: float, f1: float, f2: float, f3: float) -> Curve:
+    """Sample fraction clip(f0 e^(f1 (t - f2)) + f3, 0, 1), with derivatives: 0 where it is clipped."""
     growth = np.exp(np.minimum(f1 * (time - f2), 700.0))
     free = f0 * growth + f3
-    inside = (free >= 0.0) & (free <= 1.0)
-    gradient = np.stack([growth, f0 * growth * (time - f2), -f0 * f1 * growth, np.ones_like(time)])
-    return np.clip(free, 0.0, 1.0), np.where(inside, gradient, 0.0)
+
+    def gradient() -> Array:
+        inside = (free >= 0.0) & (free <= 1.0)
+        slopes = np.stack([growth, f0 * growth * (time - f2), -f0 * f1 * growth, np.ones_like(time)])
+        return np.where(inside, slopes, 0.0)
+
+    return Curve(np.clip(free, 0.0, 1.0), gradient)
 
 
 def dynamics(
@@ -128,19 +144,11 @@ def dynamics(
     p = vector.tolist()
     time = np.asarray(time, dtype=np.float64)
     check_time(time)
-    c_ref, c_ref_gradient = transport_integral(time, p[0], p[1], p[2], "ref")
-    c_sample, c_sample_gradient = transport_integral(time, p[3], p[4], p[5], "sample")
-    displacement, displacement_gradient = displacement_integral(time, p[6], p[7], p[8])
-    s, fraction_gradient = fraction(time, p[9], p[10], p[11], p[12])
     return Dynamics(
         time=time,
         vector=vector,
-        fraction=s,
-        c_ref=c_ref,
-        c_sample=c_sample,
-        displacement=displacement,
-        c_ref_gradient=c_ref_gradient,
-        c_sample_gradient=c_sample_gradient,
-        displacement_gradient=displacement_gradient,
-        fraction_gradient=fraction_gradient,
+        reference=transport_integral(time, p[0], p[1], p[2], "ref"),
+        sample=transport_integral(time, p[3], p[4], p[5], "sample"),
+        motion=displacement_integral(time, p[6], p[7], p[8]),
+        composition=fraction(time, p[9], p[10], p[11], p[12]),
     )

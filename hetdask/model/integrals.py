@@ -9,6 +9,8 @@ only the interval where it is positive is integrated.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -22,6 +24,26 @@ _NEAR: Final = 1.0
 """Below this |(α+1) ln(stop/start)| the closed forms would cancel; (e^z - 1)/z does not."""
 
 _SERIES_TERMS: Final = 20
+
+
+class Curve:
+    """A quantity at every frame; its derivatives are computed when they are asked for.
+
+    Parameters
+    ----------
+    value : (N,) float64
+    slopes : callable
+        Returns the derivatives (p, N) with respect to the p parameters of the quantity.
+    """
+
+    def __init__(self, value: Array, slopes: Callable[[], Array]) -> None:
+        self.value = value
+        self._slopes = slopes
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivatives (p, N)."""
+        return self._slopes()
 
 
 def relative_expm1(z: Array) -> Array:
@@ -70,11 +92,13 @@ def power_integral(start: float, stop: Array, exponent: float) -> Array:
     return np.asarray(np.where(near, regular, (stop**c - start**c) / (c or 1.0)))
 
 
-def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
-    """Integral of t^exponent ln t: the derivative of `power_integral` with respect to the exponent."""
-    if start <= 0.0:
-        return power_integrals(start, stop, exponent)[1]
+def power_log_integral(start: float, stop: Array, exponent: float, power: Array | None = None) -> Array:
+    """Integral of t^exponent ln t: the derivative of `power_integral`, or `power`, with respect to the exponent."""
     c = exponent + 1.0
+    if start <= 0.0:
+        positive = stop > 0.0
+        power = power_integral(start, stop, exponent) if power is None else power
+        return np.where(positive, power * (np.log(np.where(positive, stop, 1.0)) - 1.0 / c), 0.0)
     log_start, safe = math.log(start), c or 1.0
     integral = (stop**c * (np.log(stop) - 1.0 / safe) - start**c * (log_start - 1.0 / safe)) / safe
     span = _log_ratio(start, stop)
@@ -83,16 +107,6 @@ def power_log_integral(start: float, stop: Array, exponent: float) -> Array:
     inner = log_start * relative_expm1(z) + span[near] * relative_expm1_derivative(z)
     integral[near] = start**c * span[near] * inner
     return np.asarray(integral)
-
-
-def power_integrals(start: float, stop: Array, exponent: float) -> tuple[Array, Array]:
-    """Both `power_integral` and `power_log_integral`, at the price of one where `start` is 0."""
-    if start > 0.0:
-        return power_integral(start, stop, exponent), power_log_integral(start, stop, exponent)
-    power = power_integral(start, stop, exponent)
-    positive = stop > 0.0
-    with_log = power * (np.log(np.where(positive, stop, 1.0)) - 1.0 / (exponent + 1.0))
-    return power, np.where(positive, with_log, 0.0)
 
 
 def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple[float, float]:
@@ -123,10 +137,8 @@ def check_time(time: Array) -> None:
         raise ConfigError("the time axis must not be negative and must increase; check dt and time_origin")
 
 
-def transport_integral(
-    time: Array, amplitude: float, exponent: float, offset: float, name: str = "ref"
-) -> tuple[Array, Array]:
-    """Integrated transport C(t) from time[0] and its derivatives.
+def transport_integral(time: Array, amplitude: float, exponent: float, offset: float, name: str = "ref") -> Curve:
+    """Integrated transport C(t) from time[0].
 
     Parameters
     ----------
@@ -139,10 +151,8 @@ def transport_integral(
 
     Returns
     -------
-    c : (N,) float64
-        Å², not decreasing, 0 at the first frame.
-    gradient : (3, N) float64
-        Derivatives with respect to amplitude, exponent, offset.
+    Curve
+        Å², not decreasing, 0 at the first frame; with derivatives with respect to amplitude, exponent and offset.
 
     Raises
     ------
@@ -152,22 +162,24 @@ def transport_integral(
     lower, upper = positive_interval(amplitude, exponent, offset)
     start = max(float(time[0]), lower)
     if upper <= start:
-        return np.zeros_like(time), np.zeros((3, time.size))
+        return Curve(np.zeros_like(time), lambda: np.zeros((3, time.size)))
     _check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
     stop = np.clip(time, start, max(upper, start))
-    power, power_log = power_integrals(start, stop, exponent)
-    span = stop - start
+    power, span = power_integral(start, stop, exponent), stop - start
     c = np.maximum.accumulate(np.maximum(amplitude * power + offset * span, 0.0))
-    return c, np.stack([power, amplitude * power_log, span])
+    return Curve(c, lambda: np.stack([power, amplitude * power_log_integral(start, stop, exponent, power), span]))
 
 
-def displacement_integral(time: Array, amplitude: float, exponent: float, offset: float) -> tuple[Array, Array]:
-    """Displacement V(t) from time[0], Å, and its derivatives with respect to v0, β and v_offset, (3, N)."""
+def displacement_integral(time: Array, amplitude: float, exponent: float, offset: float) -> Curve:
+    """Displacement V(t) from time[0], Å, with derivatives with respect to v0, β and v_offset."""
     start = float(time[0])
     if amplitude != 0.0:
         _check_integrable(start, exponent, ("beta", "v"))
     span = time - start
     if start <= 0.0 and exponent <= -1.0:
-        return offset * span, np.stack([np.zeros_like(span), np.zeros_like(span), span])
-    power, power_log = power_integrals(start, time, exponent)
-    return amplitude * power + offset * span, np.stack([power, amplitude * power_log, span])
+        return Curve(offset * span, lambda: np.stack([np.zeros_like(span), np.zeros_like(span), span]))
+    power = power_integral(start, time, exponent)
+    return Curve(
+        amplitude * power + offset * span,
+        lambda: np.stack([power, amplitude * power_log_integral(start, time, exponent, power), span]),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
     block_factors,
+    frame_amplitudes,
     frame_gains,
     frame_steps,
     polynomials,
@@ -36,9 +38,11 @@ GENTLE: Final = 5.0
 """Largest exponent across a block on the diagonal whose compressed sums keep their digits."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SeriesFactors:
     """What all angles of a series share for one parameter vector, at L = n_blocks·block frames.
+
+    Gains are computed when they are asked for: χ² alone does without.
 
     Attributes
     ----------
@@ -48,23 +52,32 @@ class SeriesFactors:
         Frames in a block.
     amplitude : (L, 6) float64
         r²/n, s²/n, √2 rs/n and their derivatives with respect to s.
-    gain : (L, LANES) float64
-        Derivatives of integrals and fraction with respect to the parameter of each lane.
-    probe : (L,) float64
-        One plus a sum of all gains, each scaled to at most 1 on its block: as rough as the roughest of them.
     """
 
     dynamics: Dynamics
     block: int
     amplitude: Array
-    gain: Array
-    probe: Array
+
+    @cached_property
+    def _gains(self) -> tuple[Array, Array]:
+        d = self.dynamics
+        gradients = (d.reference.gradient, d.sample.gradient, d.motion.gradient, d.composition.gradient)
+        return frame_gains(d.displacement, *gradients, self.block)
+
+    @property
+    def gain(self) -> Array:
+        """Derivatives of integrals and fraction with respect to the parameter of each lane, (L, LANES)."""
+        return self._gains[0]
+
+    @property
+    def probe(self) -> Array:
+        """One plus a sum of all gains, each scaled to at most 1 on its block, (L,): as rough as the roughest."""
+        return self._gains[1]
 
 
 def series_factors(d: Dynamics, block: int) -> SeriesFactors:
-    """Amplitudes and gains of all frames."""
-    gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient)
-    return SeriesFactors(d, block, *frame_gains(d.fraction, d.displacement, *gradients, block))
+    """Amplitudes of all frames, and gains as they are needed."""
+    return SeriesFactors(d, block, frame_amplitudes(d.fraction))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

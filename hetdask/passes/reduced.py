@@ -43,7 +43,7 @@ def _gradient(d: Dynamics, free: tuple[int, ...]) -> Array:
     """Derivative of what each free parameter acts on, (N, LANES); (N, 0) without any."""
     if not free:
         return np.empty((d.time.size, 0))
-    gradients = (d.c_ref_gradient, d.c_sample_gradient, d.displacement_gradient, d.fraction_gradient, d.displacement)
+    gradients = (d.reference.gradient, d.sample.gradient, d.motion.gradient, d.composition.gradient, d.displacement)
     out = np.zeros((d.time.size, LANES))
     out[:, : len(free)] = np.vstack(gradients)[list(free)].T
     return out

@@ -166,7 +166,14 @@ def owned_angles(spec: ShardSpec) -> tuple[int, ...]:
 
 def load_shards(specs: Sequence[ShardSpec]) -> tuple[Shard, ...]:
     """Task that makes shards resident."""
-    return tuple(load_shard(Store.open(spec.path), spec) for spec in specs)
+    joined: list[Shard] = []
+    for spec in specs:
+        shard = load_shard(Store.open(spec.path), spec)
+        if joined and joined[-1].may_join(shard):
+            joined[-1] = joined[-1].join(shard)
+        else:
+            joined.append(shard)
+    return tuple(joined)
 
 
 @lru_cache(maxsize=1024)

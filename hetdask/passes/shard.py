@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from hetdask_kernels import (
     contract_blocks,
     contract_panels,
     contract_steep_blocks,
+    data_product,
     data_products,
     expand,
     model_gram,
@@ -37,6 +38,9 @@ from hetdask_kernels import (
 )
 
 Array = NDArray[np.float64]
+JOINED_FRAMES: Final = 8192
+"""Frames of all angles that are summed over together: fewer calls of kernels, and factors that stay in the cache."""
+
 type PixelWeights = NDArray[np.float64] | NDArray[np.bool_]
 
 
@@ -66,6 +70,15 @@ class Shard:
     def pieces(self) -> dict[int, tuple[AngleTiles]]:
         """Tiles by angle, as those that come one after the other."""
         return {tiles.angle: (tiles,) for tiles in self.angles}
+
+    def may_join(self, other: Shard) -> bool:
+        """Whether both are better summed over together: they share no angle, and have few frames."""
+        angles = [tiles.angle for tiles in (*self.angles, *other.angles)]
+        return len(set(angles)) == len(angles) and len(angles) * self.series.time.size <= JOINED_FRAMES
+
+    def join(self, other: Shard) -> Shard:
+        """Both as one."""
+        return Shard(self.series, self.angles + other.angles, self.owned + other.owned)
 
     def __sizeof__(self) -> int:
         """What Dask takes for its size."""
@@ -135,9 +148,11 @@ def _add_data(
         if both:
             columns += expand(few_columns, few.basis)
     for m in pieces:
-        data_products(
-            rows[m], columns[m], factors.to_last[m], factors.from_first[m], shared.amplitude, shared.gain, products[m]
-        )
+        to_last, from_first = factors.to_last[m], factors.from_first[m]
+        if both:
+            data_products(rows[m], columns[m], to_last, from_first, shared.amplitude, shared.gain, products[m])
+        else:
+            products[m, 0] += data_product(rows[m], to_last, shared.amplitude)
     grams[:, -1, 1:-1] += products
     grams[:, 1:-1, -1] += products
 

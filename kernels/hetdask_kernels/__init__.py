@@ -11,9 +11,10 @@ from hetdask_kernels.contract import (
     contract_blocks,
     contract_panels,
     contract_steep_blocks,
+    data_product,
     data_products,
 )
-from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_gains, frame_steps
+from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_amplitudes, frame_gains, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.separable import model_gram, model_sums
@@ -29,9 +30,11 @@ __all__ = [
     "contract_blocks",
     "contract_panels",
     "contract_steep_blocks",
+    "data_product",
     "data_products",
     "expand",
     "fill_blocks",
+    "frame_amplitudes",
     "frame_gains",
     "frame_steps",
     "model_gram",

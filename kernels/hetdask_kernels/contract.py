@@ -352,6 +352,17 @@ def contract_steep_blocks(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, **JIT)
+def data_product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
+    """Σ e·g from the row sums; arguments as in `data_products`."""
+    total = 0.0
+    for j in range(amplitude.shape[0]):
+        cross = rows[2, j] * to_last[2, j] - rows[3, j] * to_last[3, j]
+        total += amplitude[j, 0] * rows[0, j] * to_last[0, j] + amplitude[j, 1] * rows[1, j] * to_last[1, j]
+        total += amplitude[j, 2] * cross
+    return total
+
+
+@njit(fastmath=REORDER, **JIT)
 def data_products(rows, columns, to_last, from_first, amplitude, gain, out):  # type: ignore[no-untyped-def]
     """Add the sums of e·g and of e·D in each lane, still to be multiplied by its scale, to `out` (LANES + 1,).
 

@@ -45,16 +45,26 @@ def term_amplitudes(s):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def _frame_gains(  # type: ignore[no-untyped-def]
-    fraction, displacement, ref, sample, flow, composition, size, amplitude, gain, probe
-):
+def _frame_amplitudes(fraction, amplitude):  # type: ignore[no-untyped-def]
+    for i in range(fraction.shape[0]):
+        w1, w2, w3, bend, turn = term_amplitudes(fraction[i])
+        amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = w1, w2, w3
+        amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, turn
+
+
+def frame_amplitudes(fraction: Array) -> Array:
+    """Amplitudes r²/n, s²/n, √2 rs/n of the terms and their derivatives with respect to s, (L, 6), at s (L,)."""
+    amplitude = np.empty((fraction.size, 6))
+    _frame_amplitudes(fraction, amplitude)
+    return amplitude
+
+
+@njit(**JIT)
+def _frame_gains(displacement, ref, sample, flow, composition, size, gain, probe):  # type: ignore[no-untyped-def]
     largest, weight = np.empty(LANES), np.empty(LANES)
-    for first in range(0, fraction.shape[0], size):
+    for first in range(0, displacement.shape[0], size):
         largest[:] = 0.0
         for i in range(first, first + size):
-            w1, w2, w3, bend, turn = term_amplitudes(fraction[i])
-            amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = w1, w2, w3
-            amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, turn
             row = gain[i]
             for k in range(3):
                 row[k], row[4 + k], row[8 + k] = ref[k, i], sample[k, i], flow[k, i]
@@ -75,19 +85,13 @@ def _frame_gains(  # type: ignore[no-untyped-def]
 
 
 def frame_gains(
-    fraction: Array,
-    displacement: Array,
-    ref: Array,
-    sample: Array,
-    flow: Array,
-    composition: Array,
-    size: int,
-) -> tuple[Array, Array, Array]:
-    """Amplitudes of the terms and gains of the derivatives: what depends on no angle.
+    displacement: Array, ref: Array, sample: Array, flow: Array, composition: Array, size: int
+) -> tuple[Array, Array]:
+    """Gains of the derivatives, which depend on no angle.
 
     Parameters
     ----------
-    fraction, displacement : (L,) float64
+    displacement : (L,) float64
     ref, sample, flow : (3, L) float64
         Derivatives of the integrals with respect to their parameters.
     composition : (4, L) float64
@@ -97,16 +101,14 @@ def frame_gains(
 
     Returns
     -------
-    amplitude : (L, 6)
-        r²/n, s²/n, √2 rs/n and their derivatives with respect to s.
     gain : (L, LANES)
         See `hetdask_kernels.GROUPS`.
     probe : (L,)
         One plus a sum of all gains, each scaled to at most 1 on its block: as rough as the roughest of them.
     """
-    amplitude, gain, probe = np.empty((fraction.size, 6)), np.empty((fraction.size, LANES)), np.empty(fraction.size)
-    _frame_gains(fraction, displacement, ref, sample, flow, composition, size, amplitude, gain, probe)
-    return amplitude, gain, probe
+    gain, probe = np.empty((displacement.size, LANES)), np.empty(displacement.size)
+    _frame_gains(displacement, ref, sample, flow, composition, size, gain, probe)
+    return gain, probe
 
 
 @njit(**JIT)

@@ -11,8 +11,15 @@ from hetdask_kernels._jit import LANES
 from hetdask_kernels.block_sums import block_sums, weighted_products
 from hetdask_kernels.blocks import Nodes, block_model
 from hetdask_kernels.compress import polynomials_needed
-from hetdask_kernels.contract import COMPRESSED, contract_blocks, contract_panels, contract_steep_blocks, data_products
-from hetdask_kernels.factors import block_factors, frame_gains, frame_steps
+from hetdask_kernels.contract import (
+    COMPRESSED,
+    contract_blocks,
+    contract_panels,
+    contract_steep_blocks,
+    data_product,
+    data_products,
+)
+from hetdask_kernels.factors import block_factors, frame_amplitudes, frame_gains, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
@@ -97,11 +104,13 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "contract_panels": contract_compressed,
         "contract_steep_blocks": contract_steep,
         "contract_blocks": contract,
+        "data_product": lambda: data_product(factor, factor, amplitude),
         "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
         "field_intensity": fields,
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
-        "frame_gains": lambda: frame_gains(keep, keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
+        "frame_amplitudes": lambda: frame_amplitudes(keep),
+        "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
         "model_gram": lambda: model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),

@@ -86,11 +86,11 @@ def test_means_of_the_model_and_its_derivatives_are_exact(
     time = passes.series.time
     g, gradient = correlation(vector, time, PHI, Q), correlation_gradient(vector, time, PHI, Q)
     d = dynamics(vector, time)
-    exponents = np.vstack([d.c_ref_gradient, d.c_sample_gradient])
-    phases = np.vstack([d.displacement_gradient, np.deg2rad(1.0) * d.displacement])
+    exponents = np.vstack([d.reference.gradient, d.sample.gradient])
+    phases = np.vstack([d.motion.gradient, np.deg2rad(1.0) * d.displacement])
+    fractions = d.composition.gradient
     sizes = [
-        np.abs(np.insert(np.vstack([q * q * exponents, q * phases]), [9] * 4, d.fraction_gradient, axis=0)).max(axis=1)
-        for q in Q
+        np.abs(np.insert(np.vstack([q * q * exponents, q * phases]), [9] * 4, fractions, axis=0)).max(axis=1) for q in Q
     ]
     for m in range(3):
         np.testing.assert_allclose(means[m], block_means(passes.reduced.blocks, g[m], data[m]), rtol=0, atol=1e-12)
