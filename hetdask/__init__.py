@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         RobustHeterodyneOptimizer,
         load_xpcs_data,
     )
-    from hetdask.passes.chi_squared import chi_squared
+    from hetdask.passes.chi_squared import chi_squared, chi_squared_scan
     from hetdask.profiling import adaptive_stable_benchmark, performance_monitor, stable_benchmark
     from hetdask.results import Result
     from hetdask.results.design import design
@@ -49,6 +49,7 @@ __all__ = [
     "Store",
     "adaptive_stable_benchmark",
     "chi_squared",
+    "chi_squared_scan",
     "correlation",
     "design",
     "dynamics",
@@ -79,7 +80,7 @@ _HOMES = {
         "RobustHeterodyneOptimizer",
         "load_xpcs_data",
     ),
-    "hetdask.passes.chi_squared": ("chi_squared",),
+    "hetdask.passes.chi_squared": ("chi_squared", "chi_squared_scan"),
     "hetdask.profiling": ("adaptive_stable_benchmark", "performance_monitor", "stable_benchmark"),
     "hetdask.results": ("Result",),
     "hetdask.results.design": ("design",),

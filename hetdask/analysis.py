@@ -47,6 +47,7 @@ from hetdask.results.result import Memory, RunFacts
 from hetdask.results.weighting import weighting_result
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.memory import peak_memory
+from hetdask_cluster.pages import keep_few_file_pages
 from hetdask_cluster.runner import Runner, as_runner
 from hetdask_cluster.threads import limited_threads
 
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Stages:
-    """Stages of an analysis, announced and timed."""
+    """Stages of an analysis, announced and timed; each begins with few pages of program files in memory."""
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class _Stages:
     def __call__(self, name: str) -> Iterator[None]:
         self.progress.stage(name)
         start = time.perf_counter()
+        keep_few_file_pages()
         try:
             yield
         finally:
@@ -212,6 +214,36 @@ def _analyse(
     timings: Mapping[str, float],
 ) -> Result:
     stages = _Stages(progress)
+    best, reduced, facts = _fitted(store, settings, runner, plan, progress, stages, folder, resume, resident_bytes)
+    # Data that stayed in memory are gone: writing needs the room.
+    seconds = {**timings, **stages.seconds}
+    seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
+    facts["timings"] = seconds
+    facts["memory"] = _memory(runner, plan)
+    facts["cluster"] = runner.describe()
+    if folder is None:
+        result = Result.from_refinement(best, store, **facts)
+    else:
+        with stages("results"):
+            result = write_run(folder, best, store, config=settings.resolved(), report=False, runner=runner, **facts)
+    progress.end(result.status, best.values)
+    if result.status == "converged" and settings.fit.remember:
+        _remember(best, store, reduced)
+    return result
+
+
+def _fitted(
+    store: Store,
+    settings: Settings,
+    runner: Runner,
+    plan: FitPlan,
+    progress: LiveRun,
+    stages: _Stages,
+    folder: Path | None,
+    resume: bool,
+    resident_bytes: int | None,
+) -> tuple[Refinement, ReducedPasses, RunFacts]:
+    """The fit that counts, block means of the data, and what there is to record."""
     problem = problem_of(settings, store)
     found = prediction = None
     with stages("reduce"):
@@ -278,20 +310,7 @@ def _analyse(
         facts["deviations"] = deviations_of(passes, best)
     if settings.fit.refits:
         _refit(store, passes, data, problem, best, facts, settings, runner, stages)
-    seconds = {**timings, **stages.seconds}
-    seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
-    facts["timings"] = seconds
-    facts["memory"] = _memory(runner, plan)
-    facts["cluster"] = runner.describe()
-    if folder is None:
-        result = Result.from_refinement(best, store, **facts)
-    else:
-        with stages("results"):
-            result = write_run(folder, best, store, config=settings.resolved(), report=False, runner=runner, **facts)
-    progress.end(result.status, best.values)
-    if result.status == "converged" and settings.fit.remember:
-        _remember(best, store, reduced)
-    return result
+    return best, reduced, facts
 
 
 def _search(

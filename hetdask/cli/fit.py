@@ -144,7 +144,9 @@ def run_settings(
     from hetdask.cli.progress import show_progress
     from hetdask.results.dashboard.serve import attach
     from hetdask.results.files import prepare_run_folder
+    from hetdask_cluster.pages import share_one_heap
 
+    share_one_heap()
     plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
     with run_log(folder) as log, show_progress(quiet=quiet, verbose=verbose) as progress:

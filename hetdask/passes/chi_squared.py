@@ -1,9 +1,10 @@
-"""χ² of a store at given parameters, with gradient and Gauss-Newton matrix, in one pass."""
+"""χ² of a store at given parameters, one vector or many, with gradient and Gauss-Newton matrix, in one pass."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.model.correlation import Parameters
 from hetdask.model.parameters import NAMES, as_vector
-from hetdask.passes.normal import project
+from hetdask.passes.normal import NormalSums, project
 from hetdask.passes.run import Passes
 from hetdask_cluster.runner import as_runner
 
@@ -106,19 +107,67 @@ def chi_squared(
     ------
     ConfigError, DataError, KernelError
     """
+    vector = as_vector(parameters)
+    passes, levels = _passes(store, sigma, client)
+    return _chi_squared(passes, passes(vector, _ALL), levels)
+
+
+@explained()
+def chi_squared_scan(
+    store: Store | str | Path,
+    points: Iterable[Parameters],
+    *,
+    sigma: ArrayLike | None = None,
+    client: Client | Runner | None = None,
+) -> list[ChiSquared]:
+    """χ² at many parameter vectors, as `chi_squared`, in one pass over the data: they are read once.
+
+    Parameters
+    ----------
+    store : Store or path
+    points : iterable of mappings or (14,) sequences
+        Model parameters, such as the rows of a (K, 14) array.
+    sigma, client
+        As in `chi_squared`.
+
+    Returns
+    -------
+    list of ChiSquared
+
+    Raises
+    ------
+    ConfigError, DataError, KernelError
+
+    Examples
+    --------
+    >>> around = [{**fitted, "v0": v0} for v0 in np.linspace(100.0, 140.0, 9)]  # doctest: +SKIP
+    >>> [found.value for found in hetdask.chi_squared_scan(store, around)]  # doctest: +SKIP
+    """
+    vectors = np.array([as_vector(parameters) for parameters in points]).reshape(-1, len(NAMES))
+    passes, levels = _passes(store, sigma, client)
+    found = passes.batch(vectors, _ALL) if len(vectors) else []
+    return [_chi_squared(passes, sums, levels) for sums in found]
+
+
+_ALL: Final = tuple(range(len(NAMES)))
+
+
+def _passes(store: Store | str | Path, sigma: ArrayLike | None, client: Client | Runner | None) -> tuple[Passes, Array]:
+    """Passes that keep nothing, and the noise of each angle."""
     if not isinstance(store, Store):
         store = Store.open(store)
-    vector = as_vector(parameters)
-    levels = noise_levels(store, sigma)
-    passes = Passes(store, as_runner(client), resident_bytes=0)
-    result = project(passes(vector, tuple(range(len(NAMES)))))
+    return Passes(store, as_runner(client), resident_bytes=0), noise_levels(store, sigma)
+
+
+def _chi_squared(passes: Passes, sums: NormalSums, levels: Array) -> ChiSquared:
+    result = project(sums)
     value, gradient, gauss_newton = result.weighted(levels)
     return ChiSquared(
         value=value,
         gradient=2.0 * gradient,
         gauss_newton=2.0 * gauss_newton,
         contrast=result.contrast,
-        offset=result.offset + store.baseline,
+        offset=result.offset + passes.store.baseline,
         sum_squares=result.sum_squares,
         n_points=passes.n_points,
     )

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 LANE: Final = np.array([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 11])
 """Lane of each parameter, see `hetdask_kernels.GROUPS`; phi0 belongs to the flow."""
 
-SMOOTH: Final = 1e-13
+SMOOTH: Final = 1e-12
 """Relative size of coefficients that may be left out."""
 
 WHOLE_VECTOR: Final = 8

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import groupby, islice, zip_longest
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, Final, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,39 @@ class PassRequest:
         if isinstance(first, tuple):
             return tuple(a + b for a, b in zip(first, second, strict=True))
         return first + second
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """The same at several parameter vectors: sums (K, p + 3, p + 3) of each angle.
+
+    Data that are read for it are compressed first, angle by angle: further vectors go through fewer numbers.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    free: tuple[int, ...]
+
+    def evaluate(self, shard: Shard) -> dict[int, Array]:
+        """Sums over a shard, by angle."""
+        found = [evaluate_shard(shard, np.array(vector), self.free) for vector in self.vectors]
+        return {angle: np.stack([sums[angle] for sums in found]) for angle in found[0]}
+
+    def stream(self, store: Store, spec: ShardSpec) -> dict[int, Array]:
+        """The same while a shard of a store is read; one angle of it is in memory."""
+        series, owned = series_of(store), set(owned_angles(spec))
+        total: dict[int, Array] = {}
+        for tiles in load_angles(store, spec):
+            total |= self.evaluate(Shard(series, (tiles,), tuple(owned & {tiles.angle})))
+        return total
+
+    @staticmethod
+    def add(first: Array, second: Array) -> Array:
+        """Sums over two shards of the same angle."""
+        return first + second
+
+
+WORTH_A_BATCH: Final = 3
+"""Vectors from which on a batch is faster than passes of their own, where data are read from disk."""
 
 
 class _WholeShards(PassRequest):
@@ -142,8 +175,8 @@ def series_of(store: Store) -> Series:
     )
 
 
-def load_shard(store: Store, spec: ShardSpec, *, compress: bool = True) -> Shard:
-    """Read and prepare one shard, on the worker that will hold it; compressed only if several passes will use it.
+def load_angles(store: Store, spec: ShardSpec, *, compress: bool = True) -> Iterator[AngleTiles]:
+    """Read and prepare one shard, angle by angle; compressed only if it will be summed more than once.
 
     Raises
     ------
@@ -152,11 +185,13 @@ def load_shard(store: Store, spec: ShardSpec, *, compress: bool = True) -> Shard
     """
     series = series_of(store)
     count = spec.n_tiles // (spec.angles[1] - spec.angles[0])
-    angles = tuple(
-        collect_tiles(series, angle, (entry[1:] for entry in group), count, compress=compress)
-        for angle, group in groupby(store.iter_shard(spec, reuse=True), itemgetter(0))
-    )
-    return Shard(series, angles, owned_angles(spec))
+    for angle, group in groupby(store.iter_shard(spec, reuse=True), itemgetter(0)):
+        yield collect_tiles(series, angle, (entry[1:] for entry in group), count, compress=compress)
+
+
+def load_shard(store: Store, spec: ShardSpec, *, compress: bool = True) -> Shard:
+    """The whole shard, on the worker that will hold it."""
+    return Shard(series_of(store), tuple(load_angles(store, spec, compress=compress)), owned_angles(spec))
 
 
 def owned_angles(spec: ShardSpec) -> tuple[int, ...]:
@@ -196,7 +231,7 @@ def stream_shard(store: Store, spec: ShardSpec) -> tuple[Series, dict[int, Itera
     return series, {angle: pieces(angle) for angle in range(*spec.angles)}
 
 
-def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest) -> dict[int, Any]:
+def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest | BatchRequest) -> dict[int, Any]:
     """Task of a pass: sums over some shards, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
     total: dict[int, Any] = {}
     open_store = cache(Store.open)
@@ -219,6 +254,11 @@ def merge(n_phi: int, n_free: int, parts: Sequence[Mapping[int, Array]]) -> Norm
         for angle, gram in part.items():
             total.gram[angle] += gram
     return total
+
+
+def _plain(vector: Array) -> tuple[float, ...]:
+    """A parameter vector that travels in few bytes."""
+    return tuple(float(x) for x in vector)
 
 
 class Passes:
@@ -266,11 +306,30 @@ class Passes:
         DataError
             If the pixels that were summed are not those of the store.
         """
-        with self._pass(vector) as values:
-            parts = self._map(self._request(values, free))
+        with self._pass():
+            parts = self._map(self._request(_plain(vector), free))
             sums = merge(self.series.n_phi, len(free), parts)
             self._check(sums.gram)
         return sums
+
+    def batch(self, vectors: Array, free: tuple[int, ...]) -> list[NormalSums]:
+        """Sums at each of `vectors` (K, 14) in one pass: data that do not stay in memory are read once.
+
+        Raises
+        ------
+        DataError
+            If the pixels that were summed are not those of the store.
+        """
+        if self._request is not PassRequest or len(vectors) < WORTH_A_BATCH:
+            return [self(vector, free) for vector in vectors]
+        with self._pass():
+            parts = self._map(BatchRequest(tuple(map(_plain, vectors)), free))
+            batch = []
+            for k in range(len(vectors)):
+                of_vector = [{angle: sums[k] for angle, sums in part.items()} for part in parts]
+                batch.append(merge(self.series.n_phi, len(free), of_vector))
+                self._check(batch[-1].gram)
+        return batch
 
     def weighted(self, vector: Array, free: tuple[int, ...], weighting: Weighting) -> LossSums:
         """The same sums with and without a weight for each pixel, that of its residual at `vector`.
@@ -281,9 +340,9 @@ class Passes:
             If the pixels that were summed are not those of the store.
         """
         series = self.series
-        with self._pass(vector) as values:
+        with self._pass():
             zeros = LossSums.zeros(series.n_phi, len(free), series.time.size, series.padded_time.size // series.block)
-            sums = merge_weighted(zeros, self._map(WeightedRequest(values, free, weighting)))
+            sums = merge_weighted(zeros, self._map(WeightedRequest(_plain(vector), free, weighting)))
             self._check(sums.plain)
         return sums
 
@@ -295,8 +354,8 @@ class Passes:
         DataError
             If the pixels that were summed are not those of the store.
         """
-        with self._pass(vector) as values:
-            parts = self._map(SegmentRequest(values, free, edges))
+        with self._pass():
+            parts = self._map(SegmentRequest(_plain(vector), free, edges))
             sums = merge_segments(len(edges) - 1, self.series.n_phi, len(free), parts)
             self._check(sums.total().gram)
         return sums
@@ -306,19 +365,19 @@ class Passes:
 
         `contrast`, `offset` and `limit` (n_phi,), beyond which residuals are counted, in units of c2.
         """
-        with self._pass(vector) as values:
+        with self._pass():
             scaling = (tuple(x.tolist()) for x in (contrast, offset, limit))
-            parts = self._map(ResidualRequest(values, (), *scaling))
+            parts = self._map(ResidualRequest(_plain(vector), (), *scaling))
             return merge_residuals(ResidualSums.zeros(self.series.n_phi, self.series), parts)
 
-    def _map(self, request: PassRequest) -> list[dict[int, Any]]:
+    def _map(self, request: PassRequest | BatchRequest) -> list[dict[int, Any]]:
         return self._runner.map(evaluate, self._sources, request)
 
     @contextmanager
-    def _pass(self, vector: Array) -> Iterator[tuple[float, ...]]:
+    def _pass(self) -> Iterator[None]:
         """Count and time a pass."""
         start = time.perf_counter()
-        yield tuple(float(x) for x in vector)
+        yield
         self.count += 1
         self.pixels_per_second = self.n_points / (time.perf_counter() - start)
 

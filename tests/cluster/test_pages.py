@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import time
@@ -36,6 +37,46 @@ def test_program_files_are_given_back_and_come_again() -> None:
     before, after = (int(x) for x in done.stdout.split())
     assert before > 40 * MIB
     assert after < 20 * MIB
+
+
+HEAPS = """
+import ctypes, sys, tempfile
+from threading import Barrier, Thread
+from hetdask_cluster.pages import share_one_heap
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.fopen.restype = ctypes.c_void_p
+if sys.argv[1] == "share":
+    share_one_heap()
+barrier = Barrier(4)
+
+def allocate():
+    barrier.wait()
+    libc.malloc(ctypes.c_size_t(1000))
+    barrier.wait()
+
+threads = [Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+with tempfile.NamedTemporaryFile() as told:
+    file = ctypes.c_void_p(libc.fopen(told.name.encode(), b"w"))
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    print(told.read().count(b"<heap"))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have one heap anyway")
+def test_threads_share_a_heap_where_asked_to() -> None:
+    heaps = {}
+    for how in ("share", "as it is"):
+        command = [sys.executable, "-c", HEAPS, how]
+        heaps[how] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert heaps["share"] == 1
+    assert heaps["as it is"] > 1
 
 
 def _load_kernels(_: int) -> float:

@@ -14,7 +14,7 @@ from hetdask.data.tiling import Tiling
 from hetdask.data.writers import write_store
 from hetdask.errors import ConfigError, DataError
 from hetdask.model import NAMES, as_vector, correlation, simulate_gaussian
-from hetdask.passes import Passes, chi_squared, project
+from hetdask.passes import Passes, chi_squared, chi_squared_scan, project
 from hetdask.passes.plan import RESIDENT_UNIT, FitPlan, divide, held_bytes, units
 from hetdask_cluster.runner import InlineRunner, Runner
 
@@ -71,6 +71,32 @@ def test_chi_squared_is_that_of_ordinary_least_squares(maps: np.ndarray, store: 
         points += e.size
     assert float(found) == pytest.approx(total, rel=1e-9)
     assert found.n_points == points
+
+
+@pytest.mark.parametrize("resident_bytes", [None, 0])
+@pytest.mark.parametrize("free", [FREE, ()])
+def test_a_batch_of_vectors_gives_the_sums_of_each(
+    store: Store, dask_runner: Runner, inline_runner: Runner, resident_bytes: int | None, free: tuple[int, ...]
+) -> None:
+    vectors = as_vector(FLOW) * (1.0 + 0.1 * np.arange(3)[:, None])
+    expected = [Passes(store, inline_runner, resident_bytes=0)(vector, free).gram for vector in vectors]
+    for runner in (inline_runner, dask_runner):
+        passes = Passes(store, runner, resident_bytes=resident_bytes)
+        found = passes.batch(vectors, free)
+        assert passes.count == 1
+        for sums, single in zip(found, expected, strict=True):
+            scale = np.sqrt(np.einsum("mkk->mk", single))
+            relative = (sums.gram - single) / (scale[:, :, None] * scale[:, None, :] + 1e-300)
+            assert np.abs(relative).max() < 1e-11
+
+
+def test_a_scan_is_chi_squared_at_each_point(store: Store) -> None:
+    points = [{**FLOW, "v0": v0} for v0 in (10.0, 20.0)]
+    for found, point in zip(chi_squared_scan(store, iter(points)), points, strict=True):
+        alone = chi_squared(store, point)
+        assert found.value == pytest.approx(alone.value, rel=1e-11)
+        np.testing.assert_allclose(found.gradient, alone.gradient, rtol=1e-9, atol=1e-9 * np.abs(alone.gradient).max())
+    assert chi_squared_scan(store, []) == []
 
 
 def test_the_gradient_is_that_of_chi_squared(store: Store) -> None:
