@@ -51,21 +51,27 @@ GOAL_CLUSTER: Final = 30.0
 
 
 class Peer:
-    """The other package in its own process, with `variables` added to its environment; use as a context manager."""
+    """Another package in its own process, with `variables` added to its environment; use as a context manager."""
 
     def __init__(
-        self, python: Path, data: Path, start: Sequence[float], variables: Mapping[str, str] | None = None
+        self,
+        python: Path,
+        data: Path,
+        start: Sequence[float],
+        variables: Mapping[str, str] | None = None,
+        script: Path = PEER,
     ) -> None:
+        self._script = script
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
-            [str(python), str(PEER), str(data)],
+            [str(python), str(script), str(data)],
             env=os.environ | (variables or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
         )
-        self.version = str(self._ask(start)["version"])
+        self.version = str(self.ask(start)["version"])
 
     def __enter__(self) -> Self:
         return self
@@ -83,16 +89,17 @@ class Peer:
 
     def evaluate(self, parameters: Sequence[float]) -> float:
         """Seconds that one χ² took there."""
-        return float(self._ask(parameters)["seconds"])
+        return float(self.ask(parameters)["seconds"])
 
-    def _ask(self, question: Sequence[float]) -> dict[str, Any]:
+    def ask(self, question: Sequence[float]) -> dict[str, Any]:
+        """What it answers to a parameter vector."""
         self._process.stdin.write(json.dumps([float(x) for x in question]) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             self._process.wait(timeout=60)
             self._errors.seek(0)
-            raise RuntimeError(f"{PEER.name} gave up:\n{self._errors.read()[-4000:].decode(errors='replace')}")
+            raise RuntimeError(f"{self._script.name} gave up:\n{self._errors.read()[-4000:].decode(errors='replace')}")
         return dict(json.loads(answer))
 
 

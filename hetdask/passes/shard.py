@@ -32,8 +32,7 @@ from hetdask_kernels import (
     data_product,
     data_products,
     expand,
-    model_gram,
-    model_sums,
+    model_grams,
     weighted_gram,
 )
 
@@ -147,12 +146,12 @@ def _add_data(
         rows += expand(few_rows, few.basis)
         if both:
             columns += expand(few_columns, few.basis)
-    for m in pieces:
-        to_last, from_first = factors.to_last[m], factors.from_first[m]
-        if both:
-            data_products(rows[m], columns[m], to_last, from_first, shared.amplitude, shared.gain, products[m])
-        else:
-            products[m, 0] += data_product(rows[m], to_last, shared.amplitude)
+    held = np.array(list(pieces), dtype=np.int64)
+    if both:
+        decays = (factors.to_last, factors.from_first)
+        data_products(rows, columns, *decays, shared.amplitude, shared.gain, held, products)
+    else:
+        data_product(rows, factors.to_last, shared.amplitude, held, products)
     grams[:, -1, 1:-1] += products
     grams[:, 1:-1, -1] += products
 
@@ -165,11 +164,11 @@ def _steep_sums(factors: AngleFactors, few: CompressedFactors, m: int, tiles: An
         tiles.tiles, tiles.places, tiles.blocks, tiles.size, baseline,
         smooth, smooth & factors.gentle[m], factors.steep[m], shared.amplitude, factors.step[m], rows, columns,
     )  # fmt: skip
-    complete = np.ones_like(rows)
-    complete[3] = 0.0
-    out = np.zeros(LANES + 1)
-    data_products(rows, columns, complete, complete, shared.amplitude, shared.gain, out)
-    return out
+    complete = np.ones((1, *rows.shape))
+    complete[:, 3] = 0.0
+    out, only = np.zeros((1, LANES + 1)), np.zeros(1, dtype=np.int64)
+    data_products(rows[None], columns[None], complete, complete, shared.amplitude, shared.gain, only, out)
+    return np.asarray(out[0])
 
 
 def pixel_gram(
@@ -212,10 +211,17 @@ def place_of(factors: AngleFactors, m: int, row: int, column: int) -> tuple[Any,
 
 def chosen_entries(gram: Array, scale: Array, free: tuple[int, ...]) -> Array:
     """Gram matrices (M, p + 3, p + 3) of (1, g, D_1..D_p, e) from those of all lanes, of the given scale (M, LANES)."""
+    chosen = _places(free)
     whole = np.ones((gram.shape[0], LANES + 3))
     whole[:, 2:-1] = scale
-    chosen = np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
-    return (gram * (whole[:, :, None] * whole[:, None, :]))[:, chosen[:, None], chosen]
+    whole = whole[:, chosen]
+    return np.asarray(gram[:, chosen[:, None], chosen] * (whole[:, :, None] * whole[:, None, :]))
+
+
+@lru_cache
+def _places(free: tuple[int, ...]) -> NDArray[np.intp]:
+    """Rows of (1, g, D_1..D_p, e) among those of all lanes, (p + 3,)."""
+    return np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
 
 
 def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[int, Array]:
@@ -276,15 +282,9 @@ def evaluate_pieces(
     shared = factors.series
     held = {m: pieces[angle] for m, angle in enumerate(angles) if angle in pieces}
     grams = np.zeros((len(angles), LANES + 3, LANES + 3))
-    for m, angle in enumerate(angles):
-        if angle in owned:
-            # Contiguous: kernels are compiled for such arrays before workers start.
-            model, gram = (factors.step[m], shared.amplitude, factors.keep[m]), np.zeros((LANES + 2, LANES + 2))
-            if free:
-                model_gram(*model, shared.gain, gram)
-            else:
-                model_sums(*model, gram)
-            grams[m, :-1, :-1] = gram
+    own = np.array([m for m, angle in enumerate(angles) if angle in owned], dtype=np.int64)
+    gain = shared.gain if free else np.empty((0, LANES))
+    model_grams(factors.step, shared.amplitude, factors.keep, gain, own, grams)
     baseline = {m: float(series.baseline[angles[m]]) for m in held}
     _add_data(factors, held, baseline, degrees, bool(free), grams)
     grams = chosen_entries(grams, factors.scale, free)

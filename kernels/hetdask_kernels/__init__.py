@@ -17,7 +17,7 @@ from hetdask_kernels.contract import (
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_amplitudes, frame_gains, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
-from hetdask_kernels.separable import model_gram, model_sums
+from hetdask_kernels.separable import model_gram, model_grams
 from hetdask_kernels.warmup import warmup_numba_kernels
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "frame_gains",
     "frame_steps",
     "model_gram",
-    "model_sums",
+    "model_grams",
     "polynomials",
     "polynomials_needed",
     "project",

@@ -352,8 +352,7 @@ def contract_steep_blocks(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, **JIT)
-def data_product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
-    """Σ e·g from the row sums; arguments as in `data_products`."""
+def _product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
     total = 0.0
     for j in range(amplitude.shape[0]):
         cross = rows[2, j] * to_last[2, j] - rows[3, j] * to_last[3, j]
@@ -363,19 +362,7 @@ def data_product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, **JIT)
-def data_products(rows, columns, to_last, from_first, amplitude, gain, out):  # type: ignore[no-untyped-def]
-    """Add the sums of e·g and of e·D in each lane, still to be multiplied by its scale, to `out` (LANES + 1,).
-
-    Parameters
-    ----------
-    rows, columns : (4, L) float64
-        Sums with the later frame for each earlier one and the other way round.
-    to_last, from_first : (4, L) float64
-        Decays by which they have to be multiplied.
-    amplitude : (L, 6) float64
-    gain : (L, LANES) float64
-        As in `separable.model_gram`.
-    """
+def _products(rows, columns, to_last, from_first, amplitude, gain, out):  # type: ignore[no-untyped-def]
     for j in range(amplitude.shape[0]):
         r1, r2 = rows[0, j] * to_last[0, j], rows[1, j] * to_last[1, j]
         rc = rows[2, j] * to_last[2, j] - rows[3, j] * to_last[3, j]
@@ -395,3 +382,31 @@ def data_products(rows, columns, to_last, from_first, amplitude, gain, out):  # 
             out[4 + k] += row[3 + k] * sample
             out[8 + k] += row[7 + k] * flow
             out[12 + k] += row[11 + k] * composition
+
+
+@njit(**JIT)
+def data_product(rows, to_last, amplitude, which, out):  # type: ignore[no-untyped-def]
+    """Add Σ e·g from the row sums to the first column of `out`; arguments as in `data_products`."""
+    for m in which:
+        out[m, 0] += _product(rows[m], to_last[m], amplitude)
+
+
+@njit(**JIT)
+def data_products(rows, columns, to_last, from_first, amplitude, gain, which, out):  # type: ignore[no-untyped-def]
+    """Add the sums of e·g and of e·D in each lane, still to be multiplied by its scale, to `out`.
+
+    Parameters
+    ----------
+    rows, columns : (M, 4, L) float64
+        Sums with the later frame for each earlier one and the other way round.
+    to_last, from_first : (M, 4, L) float64
+        Decays by which they have to be multiplied.
+    amplitude : (L, 6) float64
+    gain : (L, LANES) float64
+        As in `separable.model_gram`.
+    which : (n,) int64
+        The angles.
+    out : (M, LANES + 1) float64
+    """
+    for m in which:
+        _products(rows[m], columns[m], to_last[m], from_first[m], amplitude, gain, out[m])

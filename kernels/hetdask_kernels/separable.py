@@ -18,7 +18,7 @@ from numba import njit
 
 from hetdask_kernels._jit import JIT, LANES, REORDER
 
-BATCH: Final = 8
+BATCH: Final = 4
 """Frames whose contributions to the Gram matrix are added at once, while it is in registers."""
 
 
@@ -147,15 +147,118 @@ def frame_sums(step, amplitude, keep):  # type: ignore[no-untyped-def]
 _BEFORE: Final = 15 * LANES
 _GROUPS: Final = _BEFORE + 2 * LANES
 _OWN: Final = _GROUPS + 4 * LANES
-_PRODUCTS: Final = _OWN + 3 * LANES
-_EDGE: Final = _PRODUCTS + 4 * LANES
-_WORK: Final = _EDGE + 2 * LANES
+_EDGE: Final = _OWN + 3 * LANES
+_PRODUCTS: Final = _EDGE + 2 * LANES
+_EACH: Final = 4 * LANES
+_WORK: Final = _PRODUCTS + BATCH * _EACH
 """Offsets in the working array of `_cross`: gains of the frame before (after the sums), membership of groups,
-multiples of the terms in the function of a lane's group, products, and sums of D and g·D."""
+multiples of the terms in the function of a lane's group, sums of D and g·D, and products, those of each frame of a
+batch one after the other."""
+
+
+@njit(fastmath=REORDER, inline="always", **JIT)
+def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, products):  # type: ignore[no-untyped-def]
+    """Carry the sums of `_cross` on to frame j, and write its products to `work` from `products` on, a constant."""
+    i = max(j - 1, 0)
+    a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
+    aa, ab, bb = a * a, a * b, b * b
+    ar, ai, br, bi = a * re, a * im, b * re, b * im
+    cr, ci = re * re - im * im, 2.0 * re * im
+    one = keep[i] if j > 0 else 0.0
+    u1, u2, u3 = amplitude[i, 0], amplitude[i, 1], amplitude[i, 2]
+    t1, t2, t3 = one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5]
+    o1, o2, o3 = one * u1, one * u2, one * u3
+    o11, o12, o22, o13, o23, o33 = o1 * u1, o1 * u2, o2 * u2, o1 * u3, o2 * u3, 0.5 * o3 * u3
+    w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+    h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
+    half, half_u3 = 0.5 * w3, 0.5 * u3
+    q0, q1, q2, q3, q5, q6, q7 = (
+        pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
+    )  # fmt: skip
+    q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
+    l0, l1, l2, l3, l4, l5, l6, l7 = (
+        linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3], linear[j, 4], linear[j, 5], linear[j, 6],
+        linear[j, 7],
+    )  # fmt: skip
+    row = gain[j]
+    for k in range(lanes):
+        e = work[_BEFORE + k]
+        s11 = aa * (work[k] + e * o11)
+        s12 = ab * (work[LANES + k] + e * o12)
+        s22 = bb * (work[3 * LANES + k] + e * o22)
+        x, z = work[4 * LANES + k] + e * o13, work[5 * LANES + k]
+        s1c, s1s = ar * x - ai * z, ar * z + ai * x
+        x, z = work[8 * LANES + k] + e * o23, work[9 * LANES + k]
+        s2c, s2s = br * x - bi * z, br * z + bi * x
+        same = ab * (work[12 * LANES + k] + e * o33)
+        x, z = work[13 * LANES + k] + e * o33, work[14 * LANES + k]
+        s33, t33 = cr * x - ci * z, cr * z + ci * x
+        work[k], work[LANES + k], work[3 * LANES + k] = s11, s12, s22
+        work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
+        work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
+        work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
+        m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
+        z1 = m1 * s11 + m2 * s12 + half * s1c
+        z2 = m1 * s12 + m2 * s22 + half * s2c
+        zc = m1 * s1c + m2 * s2c + half * (same + s33)
+        zs = m1 * s1s + m2 * s2s + half * t33
+        here = row[k]
+        work[_BEFORE + k] = here
+        ref, sample = here * work[_GROUPS + k], here * work[_GROUPS + LANES + k]
+        work[_EDGE + k] += ref * l0 + sample * l1
+        work[_EDGE + LANES + k] += ref * l4 + sample * l5
+        work[products + k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
+        work[products + LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
+        work[products + 2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
+        work[products + 3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
+    for c in range(lanes):
+        k = LANES // 2 + c
+        flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
+        straight, bent = work[_BEFORE + k], work[_BEFORE + LANES + k]
+        e1, e2, e3 = straight * o1 + bent * t1, straight * o2 + bent * t2, straight * o3 + bent * t3
+        s11 = aa * (work[k] + e1 * u1)
+        s12 = ab * (work[LANES + k] + e1 * u2)
+        s21 = ab * (work[2 * LANES + k] + e2 * u1)
+        s22 = bb * (work[3 * LANES + k] + e2 * u2)
+        x, z = work[4 * LANES + k] + e1 * u3, work[5 * LANES + k]
+        s1c, s1s = ar * x - ai * z, ar * z + ai * x
+        x, z = work[6 * LANES + k] + e3 * u1, work[7 * LANES + k]
+        sc1, ss1 = ar * x - ai * z, ar * z + ai * x
+        x, z = work[8 * LANES + k] + e2 * u3, work[9 * LANES + k]
+        s2c, s2s = br * x - bi * z, br * z + bi * x
+        x, z = work[10 * LANES + k] + e3 * u2, work[11 * LANES + k]
+        sc2, ss2 = br * x - bi * z, br * z + bi * x
+        same = ab * (work[12 * LANES + k] + e3 * half_u3)
+        x, z = work[13 * LANES + k] + e3 * half_u3, work[14 * LANES + k]
+        s33, t33 = cr * x - ci * z, cr * z + ci * x
+        work[k], work[LANES + k], work[2 * LANES + k], work[3 * LANES + k] = s11, s12, s21, s22
+        work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
+        work[6 * LANES + k], work[7 * LANES + k] = sc1, ss1
+        work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
+        work[10 * LANES + k], work[11 * LANES + k] = sc2, ss2
+        work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
+        # Contract with the amplitudes of the lane's group at the later frame.
+        m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
+        mc, ms = half * work[_OWN + 2 * LANES + k], w3 * flow
+        z1 = m1 * s11 + m2 * s21 + mc * sc1 + ms * ss1
+        z2 = m1 * s12 + m2 * s22 + mc * sc2 + ms * ss2
+        zc = m1 * s1c + m2 * s2c + mc * (same + s33) + ms * t33
+        zs = m1 * s1s + m2 * s2s + mc * t33 + ms * (same - s33)
+        # Reference, sample and flow enter with a minus sign at the later frame.
+        here = row[k]
+        work[_BEFORE + LANES + k] = here * mixed
+        work[_BEFORE + k] = here - here * mixed
+        turned, bent = here * flow, here * mixed
+        work[_EDGE + k] += turned * l2 + bent * l3
+        work[_EDGE + LANES + k] += turned * l6 + bent * l7
+        work[products + k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
+        work[products + LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
+        work[products + 2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
+        work[products + 3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
 
 
 @njit(fastmath=REORDER, **JIT)
-def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, products, half_gram):  # type: ignore[no-untyped-def]
+def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram):  # type: ignore[no-untyped-def]
     """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
 
     The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. For the
@@ -165,9 +268,8 @@ def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, products, ha
 
     What the lanes write lies in one flat array at constant offsets, and their number comes in as an argument: the
     compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them first.
-    `lanes` is half of them.
+    That is why the frames of a batch are written out. `lanes` is half of them.
     """
-    n = step.shape[0]
     work[:] = 0.0
     for g in range(4):
         for k in range(4 * g, 4 * g + 4):
@@ -175,123 +277,25 @@ def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, products, ha
             work[_OWN + k] = 1.0 if g in (0, 3) else 0.0
             work[_OWN + LANES + k] = 1.0 if g in (1, 3) else 0.0
             work[_OWN + 2 * LANES + k] = 0.0 if g == 2 else 2.0 if g == 3 else 1.0
-    for first in range(0, n, BATCH):
-        count = min(BATCH, n - first)
-        for f in range(count):
-            j = first + f
-            i = max(j - 1, 0)
-            a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
-            aa, ab, bb = a * a, a * b, b * b
-            ar, ai, br, bi = a * re, a * im, b * re, b * im
-            cr, ci = re * re - im * im, 2.0 * re * im
-            one = keep[i] if j > 0 else 0.0
-            u1, u2, u3 = amplitude[i, 0], amplitude[i, 1], amplitude[i, 2]
-            t1, t2, t3 = one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5]
-            o1, o2, o3 = one * u1, one * u2, one * u3
-            o11, o12, o22, o13, o23, o33 = o1 * u1, o1 * u2, o2 * u2, o1 * u3, o2 * u3, 0.5 * o3 * u3
-            w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-            h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
-            half, half_u3 = 0.5 * w3, 0.5 * u3
-            q0, q1, q2, q3, q5, q6, q7 = (
-                pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
-            )  # fmt: skip
-            q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
-            l0, l1, l2, l3, l4, l5, l6, l7 = (
-                linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3], linear[j, 4], linear[j, 5], linear[j, 6],
-                linear[j, 7],
-            )  # fmt: skip
-            row = gain[j]
-            for k in range(lanes):
-                e = work[_BEFORE + k]
-                s11 = aa * (work[k] + e * o11)
-                s12 = ab * (work[LANES + k] + e * o12)
-                s22 = bb * (work[3 * LANES + k] + e * o22)
-                x, z = work[4 * LANES + k] + e * o13, work[5 * LANES + k]
-                s1c, s1s = ar * x - ai * z, ar * z + ai * x
-                x, z = work[8 * LANES + k] + e * o23, work[9 * LANES + k]
-                s2c, s2s = br * x - bi * z, br * z + bi * x
-                same = ab * (work[12 * LANES + k] + e * o33)
-                x, z = work[13 * LANES + k] + e * o33, work[14 * LANES + k]
-                s33, t33 = cr * x - ci * z, cr * z + ci * x
-                work[k], work[LANES + k], work[3 * LANES + k] = s11, s12, s22
-                work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
-                work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
-                work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
-                m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
-                z1 = m1 * s11 + m2 * s12 + half * s1c
-                z2 = m1 * s12 + m2 * s22 + half * s2c
-                zc = m1 * s1c + m2 * s2c + half * (same + s33)
-                zs = m1 * s1s + m2 * s2s + half * t33
-                here = row[k]
-                work[_BEFORE + k] = here
-                ref, sample = here * work[_GROUPS + k], here * work[_GROUPS + LANES + k]
-                work[_EDGE + k] += ref * l0 + sample * l1
-                work[_EDGE + LANES + k] += ref * l4 + sample * l5
-                work[_PRODUCTS + k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
-                work[_PRODUCTS + LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
-                work[_PRODUCTS + 2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
-                work[_PRODUCTS + 3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
-            for c in range(lanes):
-                k = LANES // 2 + c
-                flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
-                straight, bent = work[_BEFORE + k], work[_BEFORE + LANES + k]
-                e1, e2, e3 = straight * o1 + bent * t1, straight * o2 + bent * t2, straight * o3 + bent * t3
-                s11 = aa * (work[k] + e1 * u1)
-                s12 = ab * (work[LANES + k] + e1 * u2)
-                s21 = ab * (work[2 * LANES + k] + e2 * u1)
-                s22 = bb * (work[3 * LANES + k] + e2 * u2)
-                x, z = work[4 * LANES + k] + e1 * u3, work[5 * LANES + k]
-                s1c, s1s = ar * x - ai * z, ar * z + ai * x
-                x, z = work[6 * LANES + k] + e3 * u1, work[7 * LANES + k]
-                sc1, ss1 = ar * x - ai * z, ar * z + ai * x
-                x, z = work[8 * LANES + k] + e2 * u3, work[9 * LANES + k]
-                s2c, s2s = br * x - bi * z, br * z + bi * x
-                x, z = work[10 * LANES + k] + e3 * u2, work[11 * LANES + k]
-                sc2, ss2 = br * x - bi * z, br * z + bi * x
-                same = ab * (work[12 * LANES + k] + e3 * half_u3)
-                x, z = work[13 * LANES + k] + e3 * half_u3, work[14 * LANES + k]
-                s33, t33 = cr * x - ci * z, cr * z + ci * x
-                work[k], work[LANES + k], work[2 * LANES + k], work[3 * LANES + k] = s11, s12, s21, s22
-                work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
-                work[6 * LANES + k], work[7 * LANES + k] = sc1, ss1
-                work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
-                work[10 * LANES + k], work[11 * LANES + k] = sc2, ss2
-                work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
-                # Contract with the amplitudes of the lane's group at the later frame.
-                m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
-                mc, ms = half * work[_OWN + 2 * LANES + k], w3 * flow
-                z1 = m1 * s11 + m2 * s21 + mc * sc1 + ms * ss1
-                z2 = m1 * s12 + m2 * s22 + mc * sc2 + ms * ss2
-                zc = m1 * s1c + m2 * s2c + mc * (same + s33) + ms * t33
-                zs = m1 * s1s + m2 * s2s + mc * t33 + ms * (same - s33)
-                # Reference, sample and flow enter with a minus sign at the later frame.
-                here = row[k]
-                work[_BEFORE + LANES + k] = here * mixed
-                work[_BEFORE + k] = here - here * mixed
-                turned, bent = here * flow, here * mixed
-                work[_EDGE + k] += turned * l2 + bent * l3
-                work[_EDGE + LANES + k] += turned * l6 + bent * l7
-                work[_PRODUCTS + k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
-                work[_PRODUCTS + LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
-                work[_PRODUCTS + 2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
-                work[_PRODUCTS + 3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
-            products[f * 4 * LANES : (f + 1) * 4 * LANES] = work[_PRODUCTS:_EDGE]
+    for j in range(0, step.shape[0], BATCH):
+        _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS)
+        _take_frame(j + 1, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + _EACH)
+        _take_frame(j + 2, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + 2 * _EACH)
+        _take_frame(j + 3, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + 3 * _EACH)
         for m in range(LANES):
             if m % 4 == 3 and m < LANES // 2:  # Lanes of no parameter.
                 continue
             out = half_gram[m]
-            for f in range(0, count, 4):
-                j = first + f
-                u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
-                u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
-                y = products[(4 * f + m // 4) * LANES :]
-                for k in range(2 * lanes):
-                    out[k] += (u0 * y[k] + u1 * y[4 * LANES + k]) + (u2 * y[8 * LANES + k] + u3 * y[12 * LANES + k])
+            u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
+            u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
+            y = work[_PRODUCTS + m // 4 * LANES :]
+            for k in range(2 * lanes):
+                out[k] += (u0 * y[k] + u1 * y[_EACH + k]) + (u2 * y[2 * _EACH + k] + u3 * y[3 * _EACH + k])
 
 
 @njit(**JIT)
 def model_sums(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
-    """Add Σ1, Σg and Σg² over all pairs of frames i < j to the first two rows and columns of `gram`.
+    """Write Σ1, Σg and Σg² over all pairs of frames i < j to the first two rows and columns of `gram`.
 
     Arguments as in `model_gram`.
     """
@@ -321,13 +325,37 @@ def model_gram(step, amplitude, keep, gain, gram):  # type: ignore[no-untyped-de
     early, _, linear, pairs = frame_sums(step, amplitude, keep)
     half = np.zeros((LANES, LANES))
     work = np.empty(_WORK)
-    _cross(step, amplitude, keep, gain, linear, pairs, LANES // 2, work, np.empty(BATCH * 4 * LANES), half)
+    _cross(step, amplitude, keep, gain, linear, pairs, LANES // 2, work, half)
     gram[:] = 0.0
     _values(amplitude, keep, early, gram)
-    gram[0, 2:], gram[1, 2:] = work[_EDGE : _EDGE + LANES], work[_EDGE + LANES :]
+    gram[0, 2:], gram[1, 2:] = work[_EDGE : _EDGE + LANES], work[_EDGE + LANES : _PRODUCTS]
     for k in range(LANES):
         for m in range(k, LANES):
             gram[2 + k, 2 + m] = half[k, m] + half[m, k]
     for k in range(LANES + 2):
         for m in range(k):
             gram[k, m] = gram[m, k]
+
+
+@njit(**JIT)
+def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-untyped-def]
+    """Write `model_gram` of some angles, or `model_sums` where there are no gains.
+
+    Parameters
+    ----------
+    step : (M, N, 4) float64
+    amplitude : (N, 6) float64
+    keep : (M, N) float64
+    gain : (N, LANES) or (0, LANES) float64
+    which : (n,) int64
+        The angles.
+    grams : (M, ≥ LANES + 2, ≥ LANES + 2) float64
+        Overwritten in the first rows and columns.
+    """
+    gram = np.zeros((LANES + 2, LANES + 2))
+    for m in which:
+        if gain.shape[0] > 0:
+            model_gram(step[m], amplitude, keep[m], gain, gram)
+        else:
+            model_sums(step[m], amplitude, keep[m], gram)
+        grams[m, : LANES + 2, : LANES + 2] = gram

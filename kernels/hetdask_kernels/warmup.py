@@ -24,7 +24,7 @@ from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.scores import model_rows, pair_sums
-from hetdask_kernels.separable import model_gram, model_sums
+from hetdask_kernels.separable import model_gram, model_grams
 from hetdask_kernels.speckles import (
     block_covariance,
     block_variance,
@@ -45,7 +45,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     keep, factor, step = np.ones(_FRAMES), np.ones((4, _FRAMES)), np.ones((_FRAMES, 4))
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
     rows = np.zeros(1, dtype=np.int64)
-    which, place = (no, no, no), (factor[:2], keep)
+    which, place, factors = (no, no, no), (factor[:2], keep), factor[None]
     block = (tile, np.zeros((1, 3), dtype=np.int64), blocks, _FRAMES, 0.0)
 
     def contract() -> None:
@@ -104,8 +104,8 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "contract_panels": contract_compressed,
         "contract_steep_blocks": contract_steep,
         "contract_blocks": contract,
-        "data_product": lambda: data_product(factor, factor, amplitude),
-        "data_products": lambda: data_products(factor, factor, factor, factor, amplitude, gain, np.zeros(LANES + 1)),
+        "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
+        "data_products": lambda: data_products(*[factors] * 4, amplitude, gain, rows, np.zeros((1, LANES + 1))),
         "field_intensity": fields,
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
@@ -113,8 +113,10 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
         "model_gram": lambda: model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
+        "model_grams": lambda: model_grams(
+            step[None], amplitude, keep[None], gain, rows, np.zeros((1, *[LANES + 3] * 2))
+        ),
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
-        "model_sums": lambda: model_sums(step, amplitude, keep, np.zeros((2, 2))),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "photon_covariance": photons,
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
