@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from hetdask.fitting.search import SearchResult
     from hetdask.learn.model import Prediction
+    from hetdask.results.helper import ReportProcess
 
 
 @dataclass(slots=True)
@@ -173,10 +174,16 @@ def fit(
     return result
 
 
-def show(result: Result, settings: Settings, folder: Path, progress: Progress | None = None) -> None:
+def show(
+    result: Result,
+    settings: Settings,
+    folder: Path,
+    progress: Progress | None = None,
+    helper: ReportProcess | None = None,
+) -> None:
     """Draw the figures and write the report of a run, once its workers have gone: both need memory."""
     (progress or Silent()).stage("report")
-    refresh_report(result, folder, plots=settings.output.plots)
+    refresh_report(result, folder, plots=settings.output.plots, helper=helper)
 
 
 def analyse(

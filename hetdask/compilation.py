@@ -116,9 +116,11 @@ def compiled() -> bool:
     import hetdask_kernels
     from hetdask_kernels.speckles import mean_decay
 
-    names = [found.name for found in pkgutil.iter_modules(hetdask_kernels.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(hetdask_kernels.__path__)]
     modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
-    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    # What is inlined before it is compiled has no file of its own.
+    kernels = {kernel for kernel in found if kernel.targetoptions.get("inline") != "always"}
     for kernel in kernels:
         code, folder = kernel.py_func.__code__, kernel.stats.cache_path
         source = Path(code.co_filename)

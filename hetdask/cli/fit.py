@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hetdask.config import Settings
     from hetdask.data.store import Store
     from hetdask.results import Result
+    from hetdask.results.helper import ReportProcess
     from hetdask_cluster.runner import Runner
 
 NOT_CONVERGED: Final = 3
@@ -149,7 +150,11 @@ def run_settings(
     share_one_heap()
     plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
-    with run_log(folder) as log, show_progress(quiet=quiet, verbose=verbose) as progress:
+    with (
+        _report_process(settings) as helper,
+        run_log(folder) as log,
+        show_progress(quiet=quiet, verbose=verbose) as progress,
+    ):
         try:
             with ExitStack() as stack:
                 runner = stack.enter_context(open_compute(settings.compute))
@@ -162,12 +167,23 @@ def run_settings(
                 store = open_store(settings, folder, runner, progress, resume=resume, overwrite=overwrite)
                 result = analyse(store, settings, runner, folder=folder, resume=resume, progress=progress)
             # Workers are gone: what drawing takes comes after what they took.
-            show(result, settings, folder, progress)
+            show(result, settings, folder, progress, helper)
         except KeyboardInterrupt:
             log.warning("interrupted")
             progress.say(f"interrupted: go on with --resume -o {settings.output.folder}")
             raise
     return result
+
+
+def _report_process(settings: Settings) -> AbstractContextManager[ReportProcess | None]:
+    """A second process for what follows a small fit and takes longer; beside large ones it would take memory."""
+    from hetdask_cluster.local import available_cores
+
+    if settings.compute.scheduler != "inline" or not settings.output.plots or available_cores() < 2:
+        return nullcontext()
+    from hetdask.results.helper import ReportProcess
+
+    return ReportProcess()
 
 
 def open_store(

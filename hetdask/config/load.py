@@ -140,6 +140,8 @@ def load_site(path: str | Path) -> Site:
     ConfigError
         If it is missing or malformed, or a key or value is not valid.
     """
+    if not Path(path).exists():
+        raise ConfigError(f"there is no site file {str(path)!r}: check compute.site, or the path after --site")
     try:
         return _validated(read_file(Path(path)), Site)
     except ConfigError as error:

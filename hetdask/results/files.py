@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hetdask.data.store import Store
     from hetdask.fitting import Refinement
+    from hetdask.results.helper import ReportProcess
     from hetdask_cluster.runner import Runner
 
 CONFIG_FILE: Final = "config.resolved.json"
@@ -281,7 +282,13 @@ def write_run(
 
 
 def refresh_report(
-    result: Result, folder: str | Path, *, plots: bool = True, most_figures: int = ANGLE_FIGURES
+    result: Result,
+    folder: str | Path,
+    *,
+    plots: bool = True,
+    figures: bool = True,
+    most_figures: int = ANGLE_FIGURES,
+    helper: ReportProcess | None = None,
 ) -> Path:
     """Draw the figures of a run folder and write its report.html anew; returns the path of the report.
 
@@ -292,6 +299,10 @@ def refresh_report(
     folder : str or Path
     plots, most_figures
         See `write_run`.
+    figures : bool
+        False leaves the files of figures as they are.
+    helper : ReportProcess, optional
+        Renders the report in the meantime.
 
     Raises
     ------
@@ -301,6 +312,10 @@ def refresh_report(
     folder = Path(folder).absolute()
     dataset = result.to_xarray() if plots else None
     with writing(folder):
-        if dataset is not None:
+        if helper is not None:
+            helper.begin(folder, most_figures)
+        if dataset is not None and figures:
             write_figures(folder, dataset, most_figures)
+        if helper is not None and helper.finished():
+            return folder / REPORT_FILE
         return write_report(folder, result, dataset, write_text, most=most_figures)

@@ -73,6 +73,10 @@ def test_settings_that_make_no_sense(program: Program, config: Path, assignment:
     assert not (config.parent / "run" / "result.json").exists()
 
 
+def test_a_site_that_is_not_there(program: Program, config: Path, tmp_path: Path) -> None:
+    refused(program(["fit", config, "--site", tmp_path / "none.yaml"]), r"there is no site file .*none\.yaml")
+
+
 def test_configurations_that_cannot_be_read(program: Program, tmp_path: Path) -> None:
     refused(program(["fit", tmp_path / "none.yaml"]), r"there is no configuration file")
     (tmp_path / "a.json").write_text('{"data": \n {"dt": }}')

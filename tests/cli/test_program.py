@@ -32,6 +32,11 @@ def test_every_command_explains_itself(program: Program, command: list[str], fla
     assert outcome.out.startswith("Usage: hetdask")
 
 
+def test_the_program_is_the_package_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "hetdask", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"hetdask, version {hetdask.__version__}\n"
+
+
 def test_the_overview_names_every_command(program: Program) -> None:
     out = program(["-h"]).out
     assert all(f"  {name}" in out for name in COMMANDS)

@@ -62,6 +62,7 @@ FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 
 
 SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "hetdask",  # the same figure gives the same bytes
     "axes.facecolor": "none",
 }
 

@@ -1,0 +1,5 @@
+"""`python -m hetdask` is `hetdask`."""
+
+from hetdask.cli.main import main
+
+main()
