@@ -46,7 +46,7 @@ from hetdask_cluster.local import open_runner
 PEER: Final = Path(__file__).parent / "peers" / "evaluate_heterodyne_analysis.py"
 Q: Final = 0.0054
 DT: Final = 0.1
-GOAL_IN_PROCESS: Final = 100.0
+GOAL_IN_PROCESS: Final = 300.0
 GOAL_CLUSTER: Final = 30.0
 
 

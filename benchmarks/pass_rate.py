@@ -46,7 +46,7 @@ from hetdask_cluster.runner import Runner
 
 Q: Final = 0.0054
 DT: Final = 0.1
-GOAL: Final = 0.25
+GOAL: Final = 0.5
 FREE: Final = tuple(k for k, name in enumerate(NAMES) if name != "f2")
 """All parameters but f2, which is fixed by default."""
 

@@ -183,7 +183,10 @@ def _report_process(settings: Settings) -> AbstractContextManager[ReportProcess 
         return nullcontext()
     from hetdask.results.helper import ReportProcess
 
-    return ReportProcess()
+    try:
+        return ReportProcess()
+    except OSError:  # no room for another process: the report is rendered in this one
+        return nullcontext()
 
 
 def open_store(
