@@ -183,6 +183,7 @@ def show(
 ) -> None:
     """Draw the figures and write the report of a run, once its workers have gone: both need memory."""
     (progress or Silent()).stage("report")
+    keep_few_file_pages()
     refresh_report(result, folder, plots=settings.output.plots, helper=helper)
 
 

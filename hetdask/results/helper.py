@@ -64,7 +64,10 @@ def main() -> None:
     import hetdask.results.plots.page  # noqa: F401 - sections of a report import it
     from hetdask.results.files import refresh_report
     from hetdask.results.result import Result
+    from hetdask_cluster.pages import keep_few_file_pages, share_one_heap
 
+    share_one_heap()
+    keep_few_file_pages()
     if line := sys.stdin.readline():
         folder, most = json.loads(line)
         refresh_report(Result.load(folder), folder, most_figures=most, figures=False)
