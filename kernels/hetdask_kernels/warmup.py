@@ -98,9 +98,14 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         photon_variance(rows, rows, nodes, keep, *coherence, 0.5)
 
     return {
+        # What takes longest to compile comes first, while other processes compile the rest.
+        "block_model": reduced,
+        "model_gram": lambda: (
+            model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
+            model_grams(step[None], amplitude, keep[None], gain, rows, np.zeros((1, LANES + 3, LANES + 3))),
+        ),
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
         "block_covariance": speckles,
-        "block_model": reduced,
         "contract_panels": contract_compressed,
         "contract_steep_blocks": contract_steep,
         "contract_blocks": contract,
@@ -112,10 +117,6 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_amplitudes": lambda: frame_amplitudes(keep),
         "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
-        "model_gram": lambda: model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
-        "model_grams": lambda: model_grams(
-            step[None], amplitude, keep[None], gain, rows, np.zeros((1, *[LANES + 3] * 2))
-        ),
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "photon_covariance": photons,
