@@ -28,16 +28,17 @@ from common import (
     timed,
     write_result,
 )
-from large import FREE, WORKERS, files_of, forget, make, pass_over, read_plainly, vector_of
+from large import FREE, WORKERS, files_of, forget, make, pass_over, read_over, vector_of
 from pass_rate import size_of
 
 from hetdask.compilation import KERNELS
 from hetdask.data.store import Store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.passes import Passes
+from hetdask.passes.run import WORTH_A_BATCH
 from hetdask_cluster.local import open_runner
 
-SIZES: Final = (2, 8, 32)
+SIZES: Final = (4, 8, 32)
 GOAL: Final = 8.0
 BUDGET: Final = "4GiB"
 
@@ -55,7 +56,8 @@ def batch_over(passes: Passes, size: int, free: tuple[int, ...], files: Sequence
 
 def difference(passes: Passes) -> float:
     """Largest difference of a batch from passes of their own, relative to the sums of squares."""
-    vectors = np.array([vector_of(0), vector_of(50)])
+    # Fewer are no batch, but passes of their own.
+    vectors = np.array([vector_of(25 * k) for k in range(WORTH_A_BATCH)])
     worst = 0.0
     for vector, sums in zip(vectors, passes.batch(vectors, FREE), strict=True):
         alone = passes(vector, FREE).gram
@@ -82,14 +84,9 @@ def main() -> None:
         made = make(path, angles, frames, BUDGET)
         store = Store.open(path)
         files = files_of(store)
-
-        def plain(_: int) -> float:
-            forget(files)
-            return timed(lambda: read_plainly(files))
-
         with open_runner("local", WORKERS, memory_limit=BUDGET, prepare=KERNELS) as runner:
             passes = Passes(store, runner, resident_bytes=0)
-            sides = {"plain reading": Contestant(plain), "one vector": Contestant(pass_over(passes, files))}
+            sides = {"plain reading": Contestant(read_over(files)), "one vector": Contestant(pass_over(passes, files))}
             for size in SIZES:
                 sides[f"{size} vectors"] = Contestant(batch_over(passes, size, FREE, files))
             sides["32 vectors, χ² alone"] = Contestant(batch_over(passes, SIZES[-1], (), files))

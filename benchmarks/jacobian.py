@@ -29,11 +29,10 @@ from common import (
     show_ratios,
     write_result,
 )
-from maps import PARAMETERS, simulated_maps
-from one_chi_squared import DT, Peer, Q, parameter_vectors
+from maps import PARAMETERS
+from one_chi_squared import Peer, parameter_vectors, write_experiment
 from pass_rate import full_pass, size_of
 
-from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 from hetdask_cluster.runner import InlineRunner
@@ -69,11 +68,7 @@ def main() -> None:
         angles, frames = size_of(size)
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            phi = np.linspace(0.0, 90.0, angles)
-            maps = np.stack(list(simulated_maps(frames, phi, Q, DT)))
-            np.savez(folder / "maps.npz", c2=maps, phi=phi, q=Q, dt=DT)
-            store = write_store(folder / "maps.zarr", maps, phi=phi, q=Q, dt=DT)
-            del maps
+            store = write_experiment(folder, angles, frames)
             start = list(PARAMETERS.values())
             peer = stack.enter_context(Peer(options.xpcsjax_python, folder / "maps.npz", start, script=SCRIPT))
             console.print(f"measuring {size} ...")

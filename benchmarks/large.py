@@ -77,6 +77,16 @@ def read_plainly(files: Sequence[Path]) -> None:
         list(pool.map(read_file, files))
 
 
+def read_over(files: Sequence[Path]) -> Callable[[int], float]:
+    """Seconds of plain reading, of files that are not in the cache."""
+
+    def run(_: int) -> float:
+        forget(files)
+        return timed(lambda: read_plainly(files))
+
+    return run
+
+
 def vector_of(k: int) -> NDArray[np.float64]:
     """Parameters of the k-th evaluation."""
     return np.asarray(TRUE * (1.0 + 1e-4 * (k % 100)))
@@ -116,14 +126,9 @@ def make(path: Path, angles: int, frames: int, budget: str) -> dict[str, Any]:
 def stream(store: Store, turns: int) -> dict[str, Any]:
     """Plain reading against a pass that reads, in turns."""
     files = files_of(store)
-
-    def plain(_: int) -> float:
-        forget(files)
-        return timed(lambda: read_plainly(files))
-
     with open_runner("local", WORKERS, prepare=KERNELS) as runner:
         passes = Passes(store, runner, resident_bytes=0)
-        sides = {"read": Contestant(plain), "pass": Contestant(pass_over(passes, files))}
+        sides = {"read": Contestant(read_over(files)), "pass": Contestant(pass_over(passes, files))}
         timings = in_turns(sides, turns)
     return {name: list(timing.times) for name, timing in timings.items()}
 

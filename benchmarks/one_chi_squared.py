@@ -134,6 +134,14 @@ def reference(store: Store, parameters: np.ndarray, sigma: float) -> float:
     return total / sigma**2
 
 
+def write_experiment(folder: Path, angles: int, frames: int) -> Store:
+    """Simulated maps as a store, and as maps.npz for another package."""
+    phi = np.linspace(0.0, 90.0, angles)
+    maps = np.stack(list(simulated_maps(frames, phi, Q, DT)))
+    np.savez(folder / "maps.npz", c2=maps, phi=phi, q=Q, dt=DT)
+    return write_store(folder / "maps.zarr", maps, phi=phi, q=Q, dt=DT)
+
+
 def parameter_vectors() -> Iterator[np.ndarray]:
     """Vectors around the true values, no two the same."""
     rng = np.random.default_rng(5)
@@ -164,14 +172,10 @@ def main() -> None:
     if options.original_python is None:
         raise SystemExit("--original-python is missing: the Python that has heterodyne-analysis, see peers/README.md")
     before = machine()
-    phi = np.linspace(0.0, 90.0, options.angles)
     sigma = SCALING["sigma"]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        maps = np.stack(list(simulated_maps(options.frames, phi, Q, DT)))
-        np.savez(folder / "maps.npz", c2=maps, phi=phi, q=Q, dt=DT)
-        store = write_store(folder / "maps.zarr", maps, phi=phi, q=Q, dt=DT)
-        del maps
+        store = write_experiment(folder, options.angles, options.frames)
         peer = stack.enter_context(Peer(options.original_python, folder / "maps.npz", list(PARAMETERS.values())))
         inline = Evaluation(Passes(store, stack.enter_context(open_runner("inline"))), sigma)
         cluster = Evaluation(stack.enter_context(cluster_passes(store, options.workers)), sigma)

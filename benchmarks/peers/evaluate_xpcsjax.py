@@ -22,9 +22,12 @@ def main():
     """Answer until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    # isort: off
+    import xpcsjax  # first: it tells JAX, which looks when it is imported, to compute in float64
     import jax
     import jax.numpy as jnp
-    import xpcsjax  # sets what JAX reads when it is imported
+
+    # isort: on
     from xpcsjax.core.heterodyne_jax_backend import compute_multi_angle_residuals
 
     with np.load(sys.argv[1]) as data:
@@ -40,6 +43,8 @@ def main():
 
     lines = iter(sys.stdin.readline, "")
     start = jnp.asarray(json.loads(next(lines)))
+    if start.dtype != jnp.float64:
+        sys.exit(f"JAX computes in {start.dtype}, but the package in float64")
     timed(jacobian, start), timed(compute_multi_angle_residuals, start)
     answers.write(json.dumps({"version": xpcsjax.__version__, "jax": jax.__version__}) + "\n")
     for line in lines:

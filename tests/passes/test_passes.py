@@ -91,7 +91,7 @@ def test_a_batch_of_vectors_gives_the_sums_of_each(
 
 
 def test_a_scan_is_chi_squared_at_each_point(store: Store) -> None:
-    points = [{**FLOW, "v0": v0} for v0 in (10.0, 20.0)]
+    points = [{**FLOW, "v0": v0} for v0 in (10.0, 20.0, 30.0)]
     for found, point in zip(chi_squared_scan(store, iter(points)), points, strict=True):
         alone = chi_squared(store, point)
         assert found.value == pytest.approx(alone.value, rel=1e-11)
