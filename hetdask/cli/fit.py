@@ -177,14 +177,13 @@ def run_settings(
 
 def _report_process(settings: Settings) -> AbstractContextManager[ReportProcess | None]:
     """A second process for what follows a small fit and takes longer; beside large ones it would take memory."""
-    from hetdask_cluster.local import available_cores
-
-    if settings.compute.scheduler != "inline" or not settings.output.plots or available_cores() < 2:
+    if settings.compute.scheduler != "inline" or not settings.output.plots:
         return nullcontext()
     from hetdask.results.helper import ReportProcess
+    from hetdask_cluster.local import available_cores
 
     try:
-        return ReportProcess()
+        return ReportProcess() if available_cores() > 1 else nullcontext()
     except OSError:  # no room for another process: the report is rendered in this one
         return nullcontext()
 

@@ -140,16 +140,15 @@ def load_site(path: str | Path) -> Site:
     ConfigError
         If it is missing or malformed, or a key or value is not valid.
     """
-    if not Path(path).exists():
-        raise ConfigError(f"there is no site file {str(path)!r}: check compute.site, or the path after --site")
+    content = read_file(Path(path), kind="site file", advice="check compute.site, or the path after --site")
     try:
-        return _validated(read_file(Path(path)), Site)
+        return _validated(content, Site)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error.__cause__
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Content of a YAML or JSON file.
+def read_file(path: Path, *, kind: str = "configuration file", advice: str = "") -> dict[str, Any]:
+    """Content of a YAML or JSON file; `kind` is what errors call it, `advice` what to do if it is not there.
 
     Raises
     ------
@@ -160,8 +159,8 @@ def read_file(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            f"there is no configuration file {str(path)!r}: check the path, or write one with "
-            f"`hetdask config new {path}`"
+            f"there is no {kind} {str(path)!r}: "
+            + (advice or f"check the path, or write one with `hetdask config new {path}`")
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
@@ -170,7 +169,7 @@ def read_file(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"can't read the configuration file {str(path)!r}: {error}; expected a text file in YAML or JSON"
+            f"can't read the {kind} {str(path)!r}: {error}; expected a text file in YAML or JSON"
         ) from error
     content = _parse_json(text, path) if _looks_like_json(path, text) else _parse_yaml(text, path)
     if not isinstance(content, dict):

@@ -286,7 +286,6 @@ def refresh_report(
     folder: str | Path,
     *,
     plots: bool = True,
-    figures: bool = True,
     most_figures: int = ANGLE_FIGURES,
     helper: ReportProcess | None = None,
 ) -> Path:
@@ -299,8 +298,6 @@ def refresh_report(
     folder : str or Path
     plots, most_figures
         See `write_run`.
-    figures : bool
-        False leaves the files of figures as they are.
     helper : ReportProcess, optional
         Renders the report in the meantime.
 
@@ -314,7 +311,7 @@ def refresh_report(
     with writing(folder):
         if helper is not None:
             helper.begin(folder, most_figures)
-        if dataset is not None and figures:
+        if dataset is not None:
             write_figures(folder, dataset, most_figures)
         if helper is not None and helper.finished():
             return folder / REPORT_FILE

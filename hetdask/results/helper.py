@@ -62,7 +62,8 @@ def main() -> None:
     """Import what reports need, and render the one that a line of input asks for."""
     gc.disable()
     import hetdask.results.plots.page  # noqa: F401 - sections of a report import it
-    from hetdask.results.files import refresh_report
+    from hetdask.results.files import write_text
+    from hetdask.results.report import write_report
     from hetdask.results.result import Result
     from hetdask_cluster.pages import keep_few_file_pages, share_one_heap
 
@@ -70,7 +71,8 @@ def main() -> None:
     keep_few_file_pages()
     if line := sys.stdin.readline():
         folder, most = json.loads(line)
-        refresh_report(Result.load(folder), folder, most_figures=most, figures=False)
+        result = Result.load(folder)
+        write_report(Path(folder), result, result.to_xarray(), write_text, most=most)
     gc.freeze()
 
 
