@@ -45,7 +45,7 @@ from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profile
 from hetdask.results.live import LiveRun, Progress, Silent
 from hetdask.results.result import Memory, RunFacts
 from hetdask.results.weighting import weighting_result
-from hetdask_cluster.local import open_runner
+from hetdask_cluster.local import open_runner, run_preparation
 from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.pages import keep_few_file_pages
 from hetdask_cluster.runner import Runner, as_runner
@@ -82,6 +82,8 @@ class _Stages:
 def _runner(client: Client | Runner | None, store: Store, settings: Settings) -> Iterator[Runner]:
     """Where to fit: on what was given, else in this process for little data and on a local cluster for more."""
     if client is not None or is_little(store.tiling):
+        if client is None:
+            run_preparation(preparation())
         yield as_runner(client)
         return
     compute = settings.compute

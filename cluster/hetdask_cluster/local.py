@@ -148,7 +148,7 @@ def open_runner(
     tls : TlsFiles, optional
         Certificates, to encrypt what client, scheduler and workers say; those of the site by default.
     prepare : str, optional
-        Python module that is run once before workers start, such as one that compiles what they would all compile.
+        Python module that is run once before tasks run, such as one that compiles what workers would all compile.
 
     Raises
     ------
@@ -165,6 +165,7 @@ def open_runner(
         scheduler, workers, threads_per_worker=threads_per_worker, memory_limit=memory_limit, tasks=tasks, site=site
     )
     if scheduler == "inline":
+        run_preparation(prepare)
         yield InlineRunner(plan)
         return
     # Dask takes a quarter of a second to load.
@@ -270,6 +271,18 @@ def _keep(cluster: Any, workers: int) -> None:
     callback = PeriodicCallback(revive, 1000 * REVIVE_SECONDS)
     cluster.periodic_callbacks["revive-workers"] = callback
     cluster.loop.add_callback(callback.start)
+
+
+def run_preparation(module: str | None) -> None:
+    """Run a module in a process of its own, and wait for it; None runs nothing.
+
+    Raises
+    ------
+    ClusterError
+        If it fails, with what it said.
+    """
+    with _preparation(module) as process:
+        _finish(process, module)
 
 
 @contextmanager

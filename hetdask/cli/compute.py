@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,23 @@ def site_of(compute: ComputeSettings) -> Site | None:
     return None if compute.site is None else load_site(compute.site)
 
 
-def open_compute(compute: ComputeSettings, *, prepare: bool = True) -> AbstractContextManager[Runner]:
-    """Runner that the settings ask for, for a ``with`` block; `prepare` compiles kernels before workers start.
+def open_compute(
+    compute: ComputeSettings, *, prepare: bool = True, say: Callable[[str], None] | None = None
+) -> AbstractContextManager[Runner]:
+    """Runner that the settings ask for, for a ``with`` block; `prepare` compiles kernels before tasks run.
 
-    Kernels that are there already need no process to find that out, unless workers run on other machines.
+    Kernels that are there already need no process to find that out, unless workers run on other machines. Where they
+    are not, `say` is told what takes so long.
     """
     from hetdask.compilation import KERNELS, preparation
     from hetdask_cluster.local import open_runner
 
     module, where = None, _where(compute)
     if prepare:
-        module = preparation() if where["scheduler"] == "local" else KERNELS
+        here = where["scheduler"] in {"inline", "local"}
+        module = preparation() if here else KERNELS
+        if here and module is not None and say is not None:
+            say("compiling for this machine, which is done once …")
     return open_runner(
         **where,
         dashboard=compute.dashboard,

@@ -157,7 +157,7 @@ def run_settings(
     ):
         try:
             with ExitStack() as stack:
-                runner = stack.enter_context(open_compute(settings.compute))
+                runner = stack.enter_context(open_compute(settings.compute, say=progress.say))
                 for line in describe_runner(runner):
                     progress.say(line)
                 if (page := attach(runner, folder)) is not None:

@@ -189,10 +189,12 @@ def pixel_gram(
     gram = np.zeros((LANES + 3, LANES + 3))
     series, size = factors.series, factors.series.block
     for k, weight in weights:
+        # One kernel for both kinds.
+        pixel_weight = np.asarray(weight, dtype=np.float64)
         row, column = (int(b) for b in tiles.blocks[k])
         r, c = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
         weighted_gram(
-            tiles.block(k), weight, row == column, bool(row == column and factors.steep[m, row]), baseline,
+            tiles.block(k), pixel_weight, row == column, bool(row == column and factors.steep[m, row]), baseline,
             *place_of(factors, m, row, column), series.gain[r], series.gain[c], gram,
         )  # fmt: skip
     return gram

@@ -22,7 +22,7 @@ from hetdask.model.dynamics import dynamics
 from hetdask.passes.factors import LANE, angle_factors, series_factors
 from hetdask.passes.speckle_fields import SpeckleFields
 from hetdask.passes.tiles import Series
-from hetdask_kernels import model_gram
+from hetdask_kernels import model_grams
 from hetdask_kernels.scores import model_rows, pair_sums
 
 if TYPE_CHECKING:
@@ -151,8 +151,9 @@ class Scores:
         factors = angle_factors(shared, series.phi[one], series.q[one], series.excluded[one])
         self._keep = factors.keep[0]
         self._model = (factors.step[0], shared.amplitude, shared.gain)
-        gram = np.empty((2 + factors.scale.shape[1],) * 2)
-        model_gram(*self._model[:2], self._keep, shared.gain, gram)
+        grams = np.zeros((1, *(2 + factors.scale.shape[1],) * 2))
+        model_grams(factors.step, shared.amplitude, factors.keep, shared.gain, np.zeros(1, dtype=np.int64), grams)
+        gram = grams[0]
         columns = 2 + LANE[list(free)]
         self._project = np.zeros((gram.shape[0], len(free)))
         self._project[columns, np.arange(len(free))] = factors.scale[0, LANE[list(free)]]

@@ -17,7 +17,7 @@ from hetdask_kernels.contract import (
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_amplitudes, frame_gains, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
-from hetdask_kernels.separable import model_gram, model_grams
+from hetdask_kernels.separable import model_grams
 from hetdask_kernels.warmup import warmup_numba_kernels
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "frame_amplitudes",
     "frame_gains",
     "frame_steps",
-    "model_gram",
     "model_grams",
     "polynomials",
     "polynomials_needed",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from numba import njit
+
 JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy"}
 """Serial kernels that release the GIL: threads belong to the caller."""
 
@@ -23,3 +25,10 @@ With the terms T1, T2, T3c, T3s of the model and the amplitudes w and their deri
 
 LANES: Final = 16
 """Derivatives that the kernels carry side by side, in vector registers: four for each group."""
+
+
+@njit(**JIT)
+def assign(values, out):  # type: ignore[no-untyped-def]
+    """What `out[:] = values` does for arrays (n,), for which Numba compiles text processing, two seconds of it."""
+    for k in range(values.shape[0]):
+        out[k] = values[k]

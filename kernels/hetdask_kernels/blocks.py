@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES, REORDER
+from hetdask_kernels._jit import JIT, LANES, REORDER, assign
 from hetdask_kernels.factors import frame_steps, term_amplitudes
 
 Array = NDArray[np.float64]
@@ -130,7 +130,7 @@ def _take_frame(work, row, amplitude, step, before, here):  # type: ignore[no-un
         work[_RIGHT + 3 * LANES + k] += sign * (dr * li + di * lr)
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _smallest(step, fraction, keep, gradient, work, size, through, left, right, left_slope, right_slope, own):  # type: ignore[no-untyped-def]
     """Sums over the nodes of the lowest level, `size` frames each, and over the pairs within each, by recurrence."""
     n = fraction.shape[0]
@@ -157,8 +157,9 @@ def _smallest(step, fraction, keep, gradient, work, size, through, left, right, 
         _store(right, node, total)
         own[node, 0] = pairs
         if gradient.shape[1]:
-            left_slope[node], right_slope[node] = work[_LEFT:_RIGHT], work[_RIGHT:_OWN]
-            own[node, 1:] = work[_OWN:]
+            assign(work[_LEFT:_RIGHT], left_slope[node])
+            assign(work[_RIGHT:_OWN], right_slope[node])
+            assign(work[_OWN:], own[node, 1:])
 
 
 @njit(fastmath=REORDER, **JIT)
@@ -181,7 +182,7 @@ def _join(sums, slopes, near, far, decay, parent):  # type: ignore[no-untyped-de
         _join_slopes(slopes[near], slopes[far], decay, slopes[parent])
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _merge(step, offset, size, through, hop, left, right, left_slope, right_slope):  # type: ignore[no-untyped-def]
     """Sums over the nodes of each level from those of the level below, of which the lowest has `size` frames.
 
@@ -232,14 +233,14 @@ def _add_pair(left, right, left_slope, right_slope, i, j, decay, out, b):  # typ
         _pair_slopes(left_slope, right_slope, i, j, (u1, u2, ur, ui), v, out, b)
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _couple(rows, columns, following, step, hop, left, right, left_slope, right_slope, own, out):  # type: ignore[no-untyped-def]
     """Sums over blocks from those over nodes."""
     row = at = -1
     decay = (0.0, 0.0, 0.0, 0.0)
     for b in range(rows.shape[0]):
         if rows[b] == columns[b]:
-            out[b] = own[rows[b]]
+            assign(own[rows[b]], out[b])
             continue
         if rows[b] != row:
             row, at = rows[b], rows[b] + 1
@@ -250,7 +251,7 @@ def _couple(rows, columns, following, step, hop, left, right, left_slope, right_
         _add_pair(left, right, left_slope, right_slope, row, at, decay, out, b)
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _take_out(missing, motion, q, kappa, fraction, gradient, work, out):  # type: ignore[no-untyped-def]
     """Take single pixels off the sums over their blocks."""
     c_ref, c_sample, displacement = motion
@@ -266,9 +267,10 @@ def _take_out(missing, motion, q, kappa, fraction, gradient, work, out):  # type
             if lanes:
                 work[_LEFT:] = 0.0
                 _take_frame(work, gradient[frame], amplitude, nothing, nothing, first)
-                slopes[side] = work[_LEFT:_RIGHT] if side == 0 else work[_RIGHT:_OWN]
+                assign(work[_LEFT:_RIGHT] if side == 0 else work[_RIGHT:_OWN], slopes[side])
         a1, a2, ar, ai = _decay(c_ref, c_sample, displacement, i, j, q, kappa)
-        _add_pair(values, values, slopes, slopes, 0, 1, (-a1, -a2, -ar, -ai), out, b)
+        last = values.shape[0] - 1  # no constants: Numba would compile once more for them
+        _add_pair(values, values, slopes, slopes, last - 1, last, (-a1, -a2, -ar, -ai), out, b)
 
 
 @njit(**JIT)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels._jit import JIT, REORDER, assign
 from hetdask_kernels.factors import block_coupling
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, inline="always", **JIT)
 def contract_strip(  # type: ignore[no-untyped-def]
     tile, top, edge, first, begin, baseline, left, row, right, column, row_sums, column_sums
 ):
@@ -78,7 +78,7 @@ def contract_strip(  # type: ignore[no-untyped-def]
             row_sums[r + 1, half + 3] += t3
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, inline="always", **JIT)
 def contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums):  # type: ignore[no-untyped-def]
     """The row sums of `contract_strip` alone, in half the time."""
     width = row_sums.shape[1] - begin
@@ -109,7 +109,7 @@ def contract_rows(tile, top, edge, first, begin, baseline, right, column, row_su
         row_sums[3, i + 1] += t3
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, inline="always", **JIT)
 def contract_corner(tile, top, edge, first, baseline, left, row, right, column, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract the pixels above the diagonal in the (8, 8) block at `first`; arguments as in `contract_strip`."""
     for i in range(first, first + 8):
@@ -274,6 +274,16 @@ def contract_blocks(  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
+def _first_columns(matrix, kept, count, degrees, used, scratch):  # type: ignore[no-untyped-def]
+    """The first `used` of each `degrees` columns, and the first `kept` rows, side by side in `scratch`."""
+    part = scratch[: kept * count * used].reshape((kept, count * used))
+    for i in range(kept):
+        for k in range(count):
+            assign(matrix[i, k * degrees : k * degrees + used], part[i, k * used : (k + 1) * used])
+    return part
+
+
+@njit(**JIT)
 def contract_panels(  # type: ignore[no-untyped-def]
     values, panels, height, degrees, used, path, both, left, right,
     smooth, gentle, steep, size, exponent, phase, rows, columns,
@@ -323,12 +333,11 @@ def contract_panels(  # type: ignore[no-untyped-def]
         if not wanted:
             continue
         if used < degrees:
-            part = scratch[: kept * count * used].reshape((kept, count * used))
-            for i in range(kept):
-                for k in range(count):
-                    part[i, k * used : (k + 1) * used] = matrix[i, k * degrees : k * degrees + used]
-            matrix = part
-        rows[:, row * height : row * height + kept] += np.dot(matrix, later.T.copy()).T
+            matrix = _first_columns(matrix, kept, count, degrees, used, scratch)
+        along = np.dot(matrix, later.T.copy())
+        for i in range(kept):
+            for r in range(4):
+                rows[r, row * height + i] += along[i, r]
         if not both:
             continue
         sums = np.dot(left[:, row * height : row * height + kept].copy(), matrix)
@@ -403,7 +412,7 @@ def data_products(rows, columns, to_last, from_first, amplitude, gain, which, ou
         Decays by which they have to be multiplied.
     amplitude : (L, 6) float64
     gain : (L, LANES) float64
-        As in `separable.model_gram`.
+        As in `separable.model_grams`.
     which : (n,) int64
         The angles.
     out : (M, LANES + 1) float64

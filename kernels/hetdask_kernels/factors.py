@@ -167,7 +167,8 @@ def _frame_steps(c_ref, c_sample, displacement, q, kappa, step, exponent, phase)
                 _small_steps(*part, step[m, begin:end])
                 continue
             if known:
-                step[m, begin:end, :2] = step[m - 1, begin:end, :2]
+                for i in range(begin, end):
+                    step[m, i, 0], step[m, i, 1] = step[m - 1, i, 0], step[m - 1, i, 1]
             _steps(*part, known, step[m, begin:end])
 
 

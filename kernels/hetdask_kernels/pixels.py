@@ -42,7 +42,7 @@ def weighted_gram(  # type: ignore[no-untyped-def]
         Decay from the frame before each column; used where `steep`.
     amplitude_row, amplitude_column : (size, 6) float64
     gain_row, gain_column : (size, LANES) float64
-        As in `separable.model_gram`.
+        As in `separable.model_grams`.
     gram : (LANES + 3, LANES + 3) float64
         Symmetric; added to. The derivatives are still to be multiplied by the scale of their lane.
     """
@@ -198,6 +198,8 @@ def residual_sums(residual, valid, limit, row, column, cell, frames, cells):  # 
                 whole[k] += value
                 cells[k, r, c] += value
         if row * size + i < n_frames:
-            frames[:, row * size + i] += whole
+            for k in range(4):
+                frames[k, row * size + i] += whole[k]
     for j in range(min(size, n_frames - column * size)):
-        frames[:, column * size + j] += columns[:, j]
+        for k in range(4):
+            frames[k, column * size + j] += columns[k, j]

@@ -60,7 +60,7 @@ def pair_sums(step: Array, amplitude: Array, gain: Array, weight: Array) -> Arra
     Parameters
     ----------
     step, amplitude, gain
-        As in `hetdask_kernels.separable.model_gram`; the derivatives are still to be scaled.
+        As in `hetdask_kernels.separable.model_grams`; the derivatives are still to be scaled.
     weight : (S, N) float64
     """
     out = np.zeros((weight.shape[0], LANES + 2))
@@ -68,7 +68,7 @@ def pair_sums(step: Array, amplitude: Array, gain: Array, weight: Array) -> Arra
     return out
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, inline="always", **JIT)
 def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-untyped-def]
     """Add the sums of u_k·g·G over all earlier frames, with their gains u_k, to `out` (N, LANES); or all later ones.
 
@@ -127,8 +127,8 @@ def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-de
     n = step.shape[0]
     early, late, linear, _ = frame_sums(step, amplitude, keep)
     lanes = np.zeros((n, LANES))
-    _with_gains(step, amplitude, keep, gain, False, lanes)
-    _with_gains(step, amplitude, keep, gain, True, lanes)
+    for backward in (False, True):
+        _with_gains(step, amplitude, keep, gain, backward, lanes)
     for j in range(n):
         w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
         a, b = early[j], late[j]
@@ -146,7 +146,7 @@ def model_rows(step: Array, amplitude: Array, keep: Array, gain: Array) -> Array
     Parameters
     ----------
     step, amplitude, keep, gain
-        As in `hetdask_kernels.separable.model_gram`; the derivatives are still to be scaled.
+        As in `hetdask_kernels.separable.model_grams`; the derivatives are still to be scaled.
     """
     out = np.empty((step.shape[0], LANES + 2))
     _model_rows(step, amplitude, keep, gain, out)

@@ -148,17 +148,15 @@ _BEFORE: Final = 15 * LANES
 _GROUPS: Final = _BEFORE + 2 * LANES
 _OWN: Final = _GROUPS + 4 * LANES
 _EDGE: Final = _OWN + 3 * LANES
-_PRODUCTS: Final = _EDGE + 2 * LANES
+_WORK: Final = _EDGE + 2 * LANES
 _EACH: Final = 4 * LANES
-_WORK: Final = _PRODUCTS + BATCH * _EACH
 """Offsets in the working array of `_cross`: gains of the frame before (after the sums), membership of groups,
-multiples of the terms in the function of a lane's group, sums of D and g·D, and products, those of each frame of a
-batch one after the other."""
+multiples of the terms in the function of a lane's group, sums of D and g·D."""
 
 
 @njit(fastmath=REORDER, inline="always", **JIT)
 def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, products):  # type: ignore[no-untyped-def]
-    """Carry the sums of `_cross` on to frame j, and write its products to `work` from `products` on, a constant."""
+    """Carry the sums of `_cross` on to frame j, and write the products of each lane with the groups, (4·LANES,)."""
     i = max(j - 1, 0)
     a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
     aa, ab, bb = a * a, a * b, b * b
@@ -207,10 +205,10 @@ def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, prod
         ref, sample = here * work[_GROUPS + k], here * work[_GROUPS + LANES + k]
         work[_EDGE + k] += ref * l0 + sample * l1
         work[_EDGE + LANES + k] += ref * l4 + sample * l5
-        work[products + k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
-        work[products + LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
-        work[products + 2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
-        work[products + 3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
+        products[k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
+        products[LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
+        products[2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
+        products[3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
     for c in range(lanes):
         k = LANES // 2 + c
         flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
@@ -251,10 +249,10 @@ def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, prod
         turned, bent = here * flow, here * mixed
         work[_EDGE + k] += turned * l2 + bent * l3
         work[_EDGE + LANES + k] += turned * l6 + bent * l7
-        work[products + k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
-        work[products + LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
-        work[products + 2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
-        work[products + 3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
+        products[k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
+        products[LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
+        products[2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
+        products[3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
 
 
 @njit(fastmath=REORDER, **JIT)
@@ -266,11 +264,12 @@ def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram): 
     c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part. Reference and sample, the first half of the lanes,
     do with the ten that differ; flow goes with the composition.
 
-    What the lanes write lies in one flat array at constant offsets, and their number comes in as an argument: the
+    What the lanes write lies in flat arrays at constant offsets, and their number comes in as an argument: the
     compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them first.
-    That is why the frames of a batch are written out. `lanes` is half of them.
+    `lanes` is half of them.
     """
     work[:] = 0.0
+    products = np.empty(BATCH * _EACH)
     for g in range(4):
         for k in range(4 * g, 4 * g + 4):
             work[_GROUPS + g * LANES + k] = 1.0
@@ -278,84 +277,56 @@ def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram): 
             work[_OWN + LANES + k] = 1.0 if g in (1, 3) else 0.0
             work[_OWN + 2 * LANES + k] = 0.0 if g == 2 else 2.0 if g == 3 else 1.0
     for j in range(0, step.shape[0], BATCH):
-        _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS)
-        _take_frame(j + 1, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + _EACH)
-        _take_frame(j + 2, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + 2 * _EACH)
-        _take_frame(j + 3, step, amplitude, keep, gain, linear, pairs, lanes, work, _PRODUCTS + 3 * _EACH)
+        for b in range(BATCH):
+            _take_frame(j + b, step, amplitude, keep, gain, linear, pairs, lanes, work, products[b * _EACH :])
         for m in range(LANES):
             if m % 4 == 3 and m < LANES // 2:  # Lanes of no parameter.
                 continue
             out = half_gram[m]
             u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
             u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
-            y = work[_PRODUCTS + m // 4 * LANES :]
+            y = products[m // 4 * LANES :]
             for k in range(2 * lanes):
                 out[k] += (u0 * y[k] + u1 * y[_EACH + k]) + (u2 * y[2 * _EACH + k] + u3 * y[3 * _EACH + k])
 
 
 @njit(**JIT)
-def model_sums(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
-    """Write Σ1, Σg and Σg² over all pairs of frames i < j to the first two rows and columns of `gram`.
-
-    Arguments as in `model_gram`.
-    """
-    early = np.empty((step.shape[0], 15))
-    _running_sums(step, amplitude, keep, False, early)
-    _values(amplitude, keep, early, gram)
-    gram[1, 0] = gram[0, 1]
-
-
-@njit(**JIT)
-def model_gram(step, amplitude, keep, gain, gram):  # type: ignore[no-untyped-def]
-    """Write the Gram matrix of (1, g, D) over all pairs of frames i < j, one derivative in each lane.
-
-    Parameters
-    ----------
-    step : (N, 4) float64
-        Decay from the frame before: reference, sample, real and imaginary part of the cross term. N is a multiple of 4.
-    amplitude : (N, 6) float64
-        Amplitudes w of the three terms, and their derivatives with respect to the fraction.
-    keep : (N,) float64
-        1 for frames that are data, 0 for excluded ones.
-    gain : (N, LANES) float64
-        Derivatives of the integrals and the fraction, see `hetdask_kernels.GROUPS`.
-    gram : (LANES + 2, LANES + 2) float64
-        Overwritten; the derivatives are still to be multiplied by the scale of their lane.
-    """
-    early, _, linear, pairs = frame_sums(step, amplitude, keep)
-    half = np.zeros((LANES, LANES))
-    work = np.empty(_WORK)
-    _cross(step, amplitude, keep, gain, linear, pairs, LANES // 2, work, half)
-    gram[:] = 0.0
-    _values(amplitude, keep, early, gram)
-    gram[0, 2:], gram[1, 2:] = work[_EDGE : _EDGE + LANES], work[_EDGE + LANES : _PRODUCTS]
-    for k in range(LANES):
-        for m in range(k, LANES):
-            gram[2 + k, 2 + m] = half[k, m] + half[m, k]
-    for k in range(LANES + 2):
-        for m in range(k):
-            gram[k, m] = gram[m, k]
-
-
-@njit(**JIT)
 def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-untyped-def]
-    """Write `model_gram` of some angles, or `model_sums` where there are no gains.
+    """Write the Gram matrices of (1, g, D) of some angles over all pairs of frames i < j, one derivative in each lane.
 
     Parameters
     ----------
     step : (M, N, 4) float64
+        Decay from the frame before: reference, sample, real and imaginary part of the cross term. N is a multiple of 4.
     amplitude : (N, 6) float64
+        Amplitudes w of the three terms, and their derivatives with respect to the fraction.
     keep : (M, N) float64
+        1 for frames that are data, 0 for excluded ones.
     gain : (N, LANES) or (0, LANES) float64
+        Derivatives of the integrals and the fraction, see `hetdask_kernels.GROUPS`. Without any, no derivatives.
     which : (n,) int64
         The angles.
     grams : (M, ≥ LANES + 2, ≥ LANES + 2) float64
-        Overwritten in the first rows and columns.
+        Overwritten in the first rows and columns; the derivatives are still to be multiplied by the scale of their
+        lane. Only the first two rows and columns without gains.
     """
-    gram = np.zeros((LANES + 2, LANES + 2))
-    for m in which:
-        if gain.shape[0] > 0:
-            model_gram(step[m], amplitude, keep[m], gain, gram)
-        else:
-            model_sums(step[m], amplitude, keep[m], gram)
-        grams[m, : LANES + 2, : LANES + 2] = gram
+    n, derivatives = amplitude.shape[0], gain.shape[0] > 0
+    rows = n if derivatives else 0
+    early, late, linear, pairs = np.empty((n, 15)), np.empty((rows, 15)), np.empty((rows, 8)), np.empty((rows, 16))
+    half, work = np.empty((LANES, LANES)), np.empty(_WORK)
+    for angle in which:
+        gram = grams[angle]
+        _running_sums(step[angle], amplitude, keep[angle], False, early)
+        _values(amplitude, keep[angle], early, gram)
+        if derivatives:
+            _running_sums(step[angle], amplitude, keep[angle], True, late)
+            _group_sums(amplitude, keep[angle], early, late, linear, pairs)
+            half[:] = 0.0
+            _cross(step[angle], amplitude, keep[angle], gain, linear, pairs, LANES // 2, work, half)
+            for k in range(LANES):
+                gram[0, 2 + k], gram[1, 2 + k] = work[_EDGE + k], work[_EDGE + LANES + k]
+                for m in range(k, LANES):
+                    gram[2 + k, 2 + m] = half[k, m] + half[m, k]
+        for k in range(LANES + 2 if derivatives else 2):
+            for m in range(k):
+                gram[k, m] = gram[m, k]

@@ -24,7 +24,7 @@ from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.scores import model_rows, pair_sums
-from hetdask_kernels.separable import model_gram, model_grams
+from hetdask_kernels.separable import model_grams
 from hetdask_kernels.speckles import (
     block_covariance,
     block_variance,
@@ -61,11 +61,10 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         contract_steep_blocks(*block, *which, amplitude, step, factor.copy(), factor.copy())
 
     def pixels() -> None:
-        for weight in (mask, mask.astype(np.float64)):
-            weighted_gram(
-                tile[0], weight, False, False, 0.0, factor[:2], keep, 0, 0, factor, factor, step,
-                amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
-            )  # fmt: skip
+        weighted_gram(
+            tile[0], mask.astype(np.float64), False, False, 0.0, factor[:2], keep, 0, 0, factor, factor, step,
+            amplitude, amplitude, gain, gain, np.zeros((LANES + 3, LANES + 3)),
+        )  # fmt: skip
 
     def residuals() -> None:
         frames, missing = np.ones(_FRAMES, dtype=np.bool_), np.zeros((0, 0), dtype=np.bool_)
@@ -100,31 +99,30 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     return {
         # What takes longest to compile comes first, while other processes compile the rest.
         "block_model": reduced,
-        "model_gram": lambda: (
-            model_gram(step, amplitude, keep, gain, np.zeros((LANES + 2, LANES + 2))),
-            model_grams(step[None], amplitude, keep[None], gain, rows, np.zeros((1, LANES + 3, LANES + 3))),
+        "model_grams": lambda: model_grams(
+            step[None], amplitude, keep[None], gain, rows, np.zeros((1, LANES + 3, LANES + 3))
         ),
-        "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
-        "block_covariance": speckles,
-        "contract_panels": contract_compressed,
-        "contract_steep_blocks": contract_steep,
         "contract_blocks": contract,
-        "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
-        "data_products": lambda: data_products(*[factors] * 4, amplitude, gain, rows, np.zeros((1, LANES + 1))),
-        "field_intensity": fields,
-        "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
-        "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
-        "frame_amplitudes": lambda: frame_amplitudes(keep),
-        "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
-        "mean_decay": lambda: mean_decay(keep, keep, 1),
+        "contract_panels": contract_compressed,
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
-        "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
+        "weighted_gram": pixels,
+        "tile_residuals": residuals,
+        "block_covariance": speckles,
         "photon_covariance": photons,
+        "data_products": lambda: data_products(*[factors] * 4, amplitude, gain, rows, np.zeros((1, LANES + 1))),
         "pair_sums": lambda: pair_sums(step, amplitude, gain, keep[None]),
+        "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
+        "contract_steep_blocks": contract_steep,
+        "field_intensity": fields,
+        "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
+        "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
+        "mean_decay": lambda: mean_decay(keep, keep, 1),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
-        "tile_residuals": residuals,
-        "weighted_gram": pixels,
+        "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
+        "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
+        "frame_amplitudes": lambda: frame_amplitudes(keep),
+        "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
     }
 
 

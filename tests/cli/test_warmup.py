@@ -51,6 +51,15 @@ def test_whether_kernels_are_compiled_is_known_without_loading_them(tmp_path: Pa
         assert done.stdout.strip() == found
 
 
+def test_the_first_fit_in_this_process_has_every_kernel_compiled_and_says_so(config: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    command = [sys.executable, "-m", "hetdask", "fit", str(config), "--no-plots", "--scheduler", "inline"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200, env=environment)
+    assert done.stderr.count("compiling") == 1
+    look = [sys.executable, "-c", "from hetdask.compilation import compiled; print(compiled())"]
+    assert subprocess.run(look, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "True"
+
+
 def test_a_fit_without_figures_loads_nothing_for_drawing_learning_or_pages(config: Path) -> None:
     code = (
         "import sys; from hetdask.cli.main import run; "
