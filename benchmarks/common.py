@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psutil
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,10 +79,13 @@ class Contestant:
         Called with the number of the run; returns the seconds it took.
     per_turn : int
         Runs in a row before the next side has its turn: more for the shorter ones.
+    threads : int, optional
+        Of BLAS in this process during its turn. Set once a turn: to set them empties caches that runs fill.
     """
 
     run: Callable[[int], float]
     per_turn: int = 1
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +182,12 @@ def in_turns(sides: Mapping[str, Contestant], turns: int) -> dict[str, Timing]:
     One turn before that warms up and does not count.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
+    pools = ThreadpoolController()
     for turn in range(turns + 1):
         for name, side in sides.items():
             time.sleep(SETTLE_SECONDS)
-            seconds = [side.run(turn * side.per_turn + k) for k in range(side.per_turn)]
+            with pools.limit(limits=side.threads, user_api="blas"):
+                seconds = [side.run(turn * side.per_turn + k) for k in range(side.per_turn)]
             if turn > 0:
                 times[name].extend(seconds)
     return {name: Timing(tuple(values)) for name, values in times.items()}

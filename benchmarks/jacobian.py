@@ -72,7 +72,7 @@ def main() -> None:
             start = list(PARAMETERS.values())
             peer = stack.enter_context(Peer(options.xpcsjax_python, folder / "maps.npz", start, script=SCRIPT))
             console.print(f"measuring {size} ...")
-            ours = Contestant(full_pass(store, InlineRunner(), tuple(range(len(NAMES)))), per_turn=50)
+            ours = Contestant(full_pass(store, InlineRunner(), tuple(range(len(NAMES)))), 50, threads=1)
             timings = in_turns({"pass of hetdask": ours, **sides_of(peer)}, options.turns)
             version = peer.version
         show(size, ("", "median (min to max)"), [(name, timing.spread()) for name, timing in timings.items()])

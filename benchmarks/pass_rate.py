@@ -34,7 +34,7 @@ from common import (
     write_result,
 )
 from maps import PARAMETERS, simulated_maps
-from threadpoolctl import ThreadpoolController, threadpool_info
+from threadpoolctl import threadpool_info
 
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store
@@ -72,17 +72,11 @@ def pixel_matrix(store: Store) -> np.ndarray:
     return pixels[: rows * store.n_frames].reshape(rows, store.n_frames)
 
 
-def blas_product(matrix: np.ndarray, threads: int) -> Callable[[int], float]:
-    """Seconds of one product with a vector on so many threads."""
+def blas_product(matrix: np.ndarray) -> Callable[[int], float]:
+    """Seconds of one product with a vector."""
     vector = np.random.default_rng(1).standard_normal(matrix.shape[1]).astype(np.float32)
     out = np.empty(matrix.shape[0], dtype=np.float32)
-    pools = ThreadpoolController()
-
-    def run(_: int) -> float:
-        with pools.limit(limits=threads, user_api="blas"):
-            return timed(lambda: np.matmul(matrix, vector, out=out))
-
-    return run
+    return lambda _: timed(lambda: np.matmul(matrix, vector, out=out))
 
 
 def store_of(folder: Path, angles: int, frames: int) -> Store:
@@ -99,15 +93,12 @@ def full_pass(store: Store, runner: Runner, free: tuple[int, ...] = FREE) -> Cal
     passes = Passes(store, runner)
     true = np.array(list(PARAMETERS.values()))
     passes(true, free)
-    # Looking for the libraries anew in every run would empty the caches that a pass finds filled in a fit.
-    pools = ThreadpoolController()
 
     def run(k: int) -> float:
         vector = true * (1.0 + 1e-4 * (k % 100))
-        with pools.limit(limits=1, user_api="blas"):
-            start = time.perf_counter()
-            project(passes(vector, free))
-            return time.perf_counter() - start
+        start = time.perf_counter()
+        project(passes(vector, free))
+        return time.perf_counter() - start
 
     return run
 
@@ -119,13 +110,9 @@ def measure(size: str, store: Store, workers: int, turns: int) -> tuple[dict[str
     names = ("BLAS, 1 thread", "pass in process", f"BLAS, {threads}", f"pass, {workers} workers")
     with open_runner("inline") as inline, open_runner("local", workers=workers) as cluster:
         console.print(f"measuring {size} ...")
-        sides = (
-            blas_product(matrix, 1),
-            full_pass(store, inline),
-            blas_product(matrix, workers),
-            full_pass(store, cluster),
-        )
-        contestants = {name: Contestant(run, per_turn=5) for name, run in zip(names, sides, strict=True)}
+        product = blas_product(matrix)
+        sides = ((product, 1), (full_pass(store, inline), 1), (product, workers), (full_pass(store, cluster), 1))
+        contestants = {name: Contestant(run, 5, blas) for name, (run, blas) in zip(names, sides, strict=True)}
         timings = in_turns(contestants, turns)
     pixels = {name: float(matrix.size if name.startswith("BLAS") else store.n_points) for name in names}
     return timings, pixels

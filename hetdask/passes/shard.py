@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.errors import DataError
-from hetdask.model.dynamics import dynamics
+from hetdask.model.dynamics import dynamics_at_frames
+from hetdask.model.parameters import as_vector
 from hetdask.passes.factors import (
     LANE,
     AngleFactors,
@@ -87,12 +88,12 @@ class Shard:
 @lru_cache(maxsize=2)
 def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
-    return series_factors(dynamics(np.frombuffer(vector), np.frombuffer(time)), block)
+    return series_factors(dynamics_at_frames(as_vector(np.frombuffer(vector)), np.frombuffer(time)), block)
 
 
 def factors_at(series: Series, angles: Sequence[int], vector: Array) -> AngleFactors:
     """Factors of some angles for the parameters `vector` (14,)."""
-    shared = cached_factors(vector.tobytes(), series.padded_time.tobytes(), series.block)
+    shared = cached_factors(vector.tobytes(), series.time_bytes, series.block)
     chosen = list(angles)
     return angle_factors(shared, series.phi[chosen], series.q[chosen], series.excluded[chosen])
 
@@ -213,17 +214,18 @@ def place_of(factors: AngleFactors, m: int, row: int, column: int) -> tuple[Any,
 
 def chosen_entries(gram: Array, scale: Array, free: tuple[int, ...]) -> Array:
     """Gram matrices (M, p + 3, p + 3) of (1, g, D_1..D_p, e) from those of all lanes, of the given scale (M, LANES)."""
-    chosen = _places(free)
-    whole = np.ones((gram.shape[0], LANES + 3))
-    whole[:, 2:-1] = scale
-    whole = whole[:, chosen]
-    return np.asarray(gram[:, chosen[:, None], chosen] * (whole[:, :, None] * whole[:, None, :]))
+    chosen, lanes = _places(free)
+    out, factor = gram[:, chosen[:, None], chosen], scale[:, lanes]
+    out[:, 2:-1] *= factor[:, :, None]
+    out[:, :, 2:-1] *= factor[:, None, :]
+    return np.asarray(out)
 
 
 @lru_cache
-def _places(free: tuple[int, ...]) -> NDArray[np.intp]:
-    """Rows of (1, g, D_1..D_p, e) among those of all lanes, (p + 3,)."""
-    return np.concatenate([[0, 1], 2 + LANE[list(free)], [LANES + 2]]).astype(np.intp)
+def _places(free: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of (1, g, D_1..D_p, e) among those of all lanes, (p + 3,), and lanes of the parameters, (p,)."""
+    lanes = LANE[list(free)].astype(np.intp)
+    return np.concatenate([[0, 1], 2 + lanes, [LANES + 2]]), lanes
 
 
 def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[int, Array]:
@@ -290,7 +292,7 @@ def evaluate_pieces(
     baseline = {m: float(series.baseline[angles[m]]) for m in held}
     _add_data(factors, held, baseline, degrees, bool(free), grams)
     grams = chosen_entries(grams, factors.scale, free)
-    if not np.all(np.isfinite(grams)):
+    if not np.isfinite(grams.sum()) and not np.all(np.isfinite(grams)):
         angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]
         raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
     return dict(zip(angles, grams, strict=True))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -27,7 +28,7 @@ WIDEST_PANEL: Final = 16
 """Blocks side by side in a matrix product: more would not be faster, and BLAS would start threads."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Series:
     """What the model needs to know of a data set.
 
@@ -69,7 +70,7 @@ class Series:
         """Frames in a block, the unit of all sums."""
         return block_size(self.tile)
 
-    @property
+    @cached_property
     def padded_time(self) -> Array:
         """The time axis, continued to whole blocks, (n_blocks·block,) s."""
         n = self.time.size
@@ -77,12 +78,17 @@ class Series:
         dt = self.time[-1] - self.time[-2]
         return np.concatenate([self.time, self.time[-1] + dt * np.arange(1, missing + 1)])
 
+    @cached_property
+    def time_bytes(self) -> bytes:
+        """The same as bytes, which keep their hash."""
+        return self.padded_time.tobytes()
+
 
 @lru_cache
 def block_size(tile: int) -> int:
-    """Frames in a block for stored tiles of this side: the part of it that is nearest to 128 and a multiple of 8."""
+    """Frames in a block for stored tiles of this side: the part of it nearest to 128 by ratio, a multiple of 8."""
     parts = [tile // k for k in range(1, tile // 8 + 1) if tile % k == 0 and tile // k % 8 == 0]
-    return min(parts, key=lambda size: abs(size - USUAL_BLOCK))
+    return min(parts, key=lambda size: abs(math.log(size / USUAL_BLOCK)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
