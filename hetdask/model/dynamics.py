@@ -140,14 +140,10 @@ def dynamics(
     ConfigError
         For a bad time axis, or an exponent that makes an integral diverge at t = 0.
     """
-    vector, time = as_vector(parameters), np.asarray(time, dtype=np.float64)
-    check_time(time)
-    return dynamics_at_frames(vector, time)
-
-
-def dynamics_at_frames(vector: Array, time: Array) -> Dynamics:
-    """The same for a vector (14,) of finite values and an axis that has been checked."""
+    vector = as_vector(parameters)
     p = vector.tolist()
+    time = np.asarray(time, dtype=np.float64)
+    check_time(time)
     return Dynamics(
         time=time,
         vector=vector,

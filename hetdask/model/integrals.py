@@ -121,7 +121,8 @@ def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple
     return (zero, math.inf) if amplitude * exponent > 0.0 else (0.0, zero)
 
 
-def _check_integrable(start: float, exponent: float, names: tuple[str, str]) -> None:
+def check_integrable(start: float, exponent: float, names: tuple[str, str]) -> None:
+    """Raise ConfigError where the integral of t^exponent from `start` diverges; with the names of exponent and rate."""
     if start <= 0.0 and exponent <= -1.0:
         raise ConfigError(
             f"{names[0]} = {exponent:g} makes the integral of {names[1]} diverge at t = 0: "
@@ -161,9 +162,9 @@ def transport_integral(time: Array, amplitude: float, exponent: float, offset: f
     """
     lower, upper = positive_interval(amplitude, exponent, offset)
     start = max(float(time[0]), lower)
-    if upper <= start:
+    if start >= min(upper, float(time[-1])):
         return Curve(np.zeros_like(time), lambda: np.zeros((3, time.size)))
-    _check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
+    check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
     stop = np.clip(time, start, max(upper, start))
     power, span = power_integral(start, stop, exponent), stop - start
     c = np.maximum.accumulate(np.maximum(amplitude * power + offset * span, 0.0))
@@ -174,7 +175,7 @@ def displacement_integral(time: Array, amplitude: float, exponent: float, offset
     """Displacement V(t) from time[0], Å, with derivatives with respect to v0, β and v_offset."""
     start = float(time[0])
     if amplitude != 0.0:
-        _check_integrable(start, exponent, ("beta", "v"))
+        check_integrable(start, exponent, ("beta", "v"))
     span = time - start
     if start <= 0.0 and exponent <= -1.0:
         return Curve(offset * span, lambda: np.stack([np.zeros_like(span), np.zeros_like(span), span]))

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.model.correlation import flow_wavevector
-from hetdask.model.dynamics import Dynamics
+from hetdask.model.integrals import check_integrable, positive_interval
 from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
     block_factors,
-    frame_amplitudes,
+    frame_curves,
     frame_gains,
     frame_steps,
     polynomials,
@@ -46,23 +46,27 @@ class SeriesFactors:
 
     Attributes
     ----------
-    dynamics : Dynamics
-        At all L frames, those beyond the end included.
+    vector : (14,) float64
+        The parameters.
+    time, log_time : (L,) float64
+        s, frames beyond the end included, and its logarithm.
     block : int
         Frames in a block.
-    amplitude : (L, 6) float64
-        r²/n, s²/n, √2 rs/n and their derivatives with respect to s.
+    laws, motion, amplitude
+        See `hetdask_kernels.curves.frame_curves`.
     """
 
-    dynamics: Dynamics
+    vector: Array
+    time: Array
+    log_time: Array
     block: int
+    laws: Array
+    motion: Array
     amplitude: Array
 
     @cached_property
     def _gains(self) -> tuple[Array, Array]:
-        d = self.dynamics
-        gradients = (d.reference.gradient, d.sample.gradient, d.motion.gradient, d.composition.gradient)
-        return frame_gains(d.displacement, *gradients, self.block)
+        return frame_gains(self.time, self.log_time, self.laws, self.vector[9:13], self.motion[2], self.block)
 
     @property
     def gain(self) -> Array:
@@ -75,9 +79,48 @@ class SeriesFactors:
         return self._gains[1]
 
 
-def series_factors(d: Dynamics, block: int) -> SeriesFactors:
-    """Amplitudes of all frames, and gains as they are needed."""
-    return SeriesFactors(d, block, frame_amplitudes(d.fraction))
+def series_factors(vector: Array, time: Array, block: int) -> SeriesFactors:
+    """Motion and amplitudes at all frames, and gains as they are needed.
+
+    Parameters
+    ----------
+    vector : (14,) float64
+        Finite.
+    time : (L,) float64
+        s, increasing; in whole blocks.
+    block : int
+
+    Raises
+    ------
+    ConfigError
+        Where an exponent makes an integral diverge.
+    """
+    span = float(time[0]), float(time[-1])
+    laws = np.array([_transport_law(vector, 0, *span), _transport_law(vector, 3, *span), _flow_law(vector, span[0])])
+    with np.errstate(divide="ignore"):
+        log_time = np.log(time)
+    curves = frame_curves(time, log_time, laws, vector[9:13])
+    return SeriesFactors(vector, time, log_time, block, laws, *curves)
+
+
+def _transport_law(vector: Array, first: int, begin: float, end: float) -> tuple[float, ...]:
+    """A row of laws, see `frame_curves`: the transport rate is clipped where it would be negative."""
+    amplitude, exponent, offset = vector[first : first + 3].tolist()
+    lower, upper = positive_interval(amplitude, exponent, offset)
+    start = max(begin, lower)
+    if start >= min(upper, end):
+        return (0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+    name = "sample" if first else "ref"
+    check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
+    return (start, upper, amplitude, exponent + 1.0, offset, 1.0)
+
+
+def _flow_law(vector: Array, begin: float) -> tuple[float, ...]:
+    amplitude, exponent, offset = vector[6:9].tolist()
+    if amplitude != 0.0:
+        check_integrable(begin, exponent, ("beta", "v"))
+    acts = begin > 0.0 or exponent > -1.0
+    return (begin, np.inf, amplitude, exponent + 1.0, offset, float(acts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,13 +180,14 @@ def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray
     excluded : (M, N) bool
         Frames that are no data.
     """
-    d, size = shared.dynamics, shared.block
-    kappa, kappa_slope = flow_wavevector(d.phi0, phi, q)
-    keep = np.zeros((phi.size, d.time.size))
+    size = shared.block
+    kappa, kappa_slope = flow_wavevector(float(shared.vector[13]), phi, q)
+    keep = np.zeros((phi.size, shared.time.size))
     keep[:, : excluded.shape[1]] = ~excluded
     scale = np.ones((phi.size, LANES))
     scale[:, :8], scale[:, 8:11], scale[:, 11] = (q * q)[:, None], kappa[:, None], kappa_slope
-    step, exponent, phase = frame_steps(d.c_ref, d.c_sample, d.displacement, q, kappa)
+    c_ref, c_sample, displacement = shared.motion
+    step, exponent, phase = frame_steps(c_ref, c_sample, displacement, q, kappa)
     change = (exponent[:, :, size - 1 :: size] - exponent[:, :, ::size]).max(axis=1)
     return AngleFactors(
         shared,

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.errors import DataError
-from hetdask.model.dynamics import dynamics_at_frames
 from hetdask.model.parameters import as_vector
 from hetdask.passes.factors import (
     LANE,
@@ -88,7 +87,7 @@ class Shard:
 @lru_cache(maxsize=2)
 def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
-    return series_factors(dynamics_at_frames(as_vector(np.frombuffer(vector)), np.frombuffer(time)), block)
+    return series_factors(as_vector(np.frombuffer(vector)), np.frombuffer(time), block)
 
 
 def factors_at(series: Series, angles: Sequence[int], vector: Array) -> AngleFactors:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.model.dynamics import dynamics
 from hetdask.passes.factors import LANE, angle_factors, series_factors
 from hetdask.passes.speckle_fields import SpeckleFields
 from hetdask.passes.tiles import Series
@@ -147,7 +146,7 @@ class Scores:
     def __init__(self, series: Series, angle: int, vector: Array, free: tuple[int, ...]) -> None:
         one = slice(angle, angle + 1)
         self._fields = SpeckleFields(series, angle, vector)
-        shared = series_factors(dynamics(vector, series.padded_time), series.block)
+        shared = series_factors(vector, series.padded_time, series.block)
         factors = angle_factors(shared, series.phi[one], series.q[one], series.excluded[one])
         self._keep = factors.keep[0]
         self._model = (factors.step[0], shared.amplitude, shared.gain)

@@ -14,7 +14,8 @@ from hetdask_kernels.contract import (
     data_product,
     data_products,
 )
-from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_amplitudes, frame_gains, frame_steps
+from hetdask_kernels.curves import frame_curves, frame_gains
+from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.separable import model_grams
@@ -34,7 +35,7 @@ __all__ = [
     "data_products",
     "expand",
     "fill_blocks",
-    "frame_amplitudes",
+    "frame_curves",
     "frame_gains",
     "frame_steps",
     "model_grams",

@@ -21,7 +21,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, REORDER, assign
-from hetdask_kernels.factors import frame_steps, term_amplitudes
+from hetdask_kernels.curves import term_amplitudes
+from hetdask_kernels.factors import frame_steps
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES
+from hetdask_kernels._jit import JIT
 
 Array = NDArray[np.float64]
 
@@ -23,92 +23,6 @@ STRETCH = 64
 
 STEEP_RANGE = 600.0
 """Largest exponent across a block whose factors a float64 can hold both ways."""
-
-
-TINY = 1e-290
-"""A gain that never exceeds this adds nothing to a sum."""
-
-GOLDEN = 0.6180339887498949
-"""Multiples of it are spread evenly modulo 1 and never meet."""
-
-
-@njit(**JIT)
-def term_amplitudes(s):  # type: ignore[no-untyped-def]
-    """Amplitudes of the three terms at a fraction s, and the derivatives of the second and the third.
-
-    That of the first is minus the second's.
-    """
-    root = math.sqrt(2.0)
-    r = 1.0 - s
-    n = r * r + s * s
-    return r * r / n, s * s / n, root * r * s / n, 2.0 * r * s / (n * n), root * (r - s) / (n * n)
-
-
-@njit(**JIT)
-def _frame_amplitudes(fraction, amplitude):  # type: ignore[no-untyped-def]
-    for i in range(fraction.shape[0]):
-        w1, w2, w3, bend, turn = term_amplitudes(fraction[i])
-        amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = w1, w2, w3
-        amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, turn
-
-
-def frame_amplitudes(fraction: Array) -> Array:
-    """Amplitudes r²/n, s²/n, √2 rs/n of the terms and their derivatives with respect to s, (L, 6), at s (L,)."""
-    amplitude = np.empty((fraction.size, 6))
-    _frame_amplitudes(fraction, amplitude)
-    return amplitude
-
-
-@njit(**JIT)
-def _frame_gains(displacement, ref, sample, flow, composition, size, gain, probe):  # type: ignore[no-untyped-def]
-    largest, weight = np.empty(LANES), np.empty(LANES)
-    for first in range(0, displacement.shape[0], size):
-        largest[:] = 0.0
-        for i in range(first, first + size):
-            row = gain[i]
-            for k in range(3):
-                row[k], row[4 + k], row[8 + k] = ref[k, i], sample[k, i], flow[k, i]
-            row[3] = row[7] = 0.0
-            row[11] = displacement[i]
-            for k in range(4):
-                row[12 + k] = composition[k, i]
-            for k in range(LANES):
-                largest[k] = max(largest[k], abs(row[k]))
-        for k in range(LANES):
-            # A weight of its own for each lane: what is rough in one is not cancelled by another.
-            weight[k] = (0.5 + (GOLDEN * k) % 1.0) / largest[k] if largest[k] > TINY else 0.0
-        for i in range(first, first + size):
-            total = 1.0
-            for k in range(LANES):
-                total += gain[i, k] * weight[k]
-            probe[i] = total
-
-
-def frame_gains(
-    displacement: Array, ref: Array, sample: Array, flow: Array, composition: Array, size: int
-) -> tuple[Array, Array]:
-    """Gains of the derivatives, which depend on no angle.
-
-    Parameters
-    ----------
-    displacement : (L,) float64
-    ref, sample, flow : (3, L) float64
-        Derivatives of the integrals with respect to their parameters.
-    composition : (4, L) float64
-        Derivatives of the fraction.
-    size : int
-        Frames in a block.
-
-    Returns
-    -------
-    gain : (L, LANES)
-        See `hetdask_kernels.GROUPS`.
-    probe : (L,)
-        One plus a sum of all gains, each scaled to at most 1 on its block: as rough as the roughest of them.
-    """
-    gain, probe = np.empty((displacement.size, LANES)), np.empty(displacement.size)
-    _frame_gains(displacement, ref, sample, flow, composition, size, gain, probe)
-    return gain, probe
 
 
 @njit(**JIT)

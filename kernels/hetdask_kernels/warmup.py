@@ -19,7 +19,8 @@ from hetdask_kernels.contract import (
     data_product,
     data_products,
 )
-from hetdask_kernels.factors import block_factors, frame_amplitudes, frame_gains, frame_steps
+from hetdask_kernels.curves import frame_curves, frame_gains
+from hetdask_kernels.factors import block_factors, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
@@ -44,7 +45,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     blocks, no = np.zeros((1, 2), dtype=np.int64), np.zeros(1, dtype=np.bool_)
     keep, factor, step = np.ones(_FRAMES), np.ones((4, _FRAMES)), np.ones((_FRAMES, 4))
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
-    rows = np.zeros(1, dtype=np.int64)
+    rows, laws = np.zeros(1, dtype=np.int64), np.ones((3, 6))
     which, place, factors = (no, no, no), (factor[:2], keep), factor[None]
     block = (tile, np.zeros((1, 3), dtype=np.int64), blocks, _FRAMES, 0.0)
 
@@ -114,14 +115,14 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
         "contract_steep_blocks": contract_steep,
         "field_intensity": fields,
-        "frame_gains": lambda: frame_gains(keep, factor[:3], factor[:3], factor[:3], factor, _FRAMES),
+        "frame_gains": lambda: frame_gains(keep, keep, laws, keep[:4], keep, _FRAMES),
+        "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
         "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
-        "frame_amplitudes": lambda: frame_amplitudes(keep),
         "frame_steps": lambda: frame_steps(keep, keep, keep, np.ones(1), np.ones(1)),
     }
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hetdask.model import as_vector, correlation, correlation_gradient, dynamics, simulate_gaussian
+from hetdask.model import as_vector, correlation, correlation_gradient, simulate_gaussian
 from hetdask.passes.factors import LANE, angle_factors, compressed_factors, series_factors
 from hetdask.passes.normal import NormalSums, project
 from hetdask.passes.run import merge
@@ -83,7 +83,7 @@ def magnitude(series: Series, vector: NDArray[np.float64], gram: NDArray[np.floa
     Where a derivative cancels (equal fractions, no flow) or missing pixels are taken off again, the rounding goes
     with what cancels.
     """
-    shared = series_factors(dynamics(vector, series.padded_time), series.block)
+    shared = series_factors(vector, series.padded_time, series.block)
     columns = np.sqrt(np.abs(np.einsum("mkk->mk", gram)))
     for m in range(series.n_phi):
         excluded = np.zeros_like(series.excluded[m])
@@ -186,7 +186,7 @@ def test_slow_factors_are_polynomials_and_rough_ones_are_not() -> None:
         ({"v0": 5000.0}, [False, False, False, False]),
     ):
         _, series, vector = experiment({**slow, **change}, 512, 1, 128, 0.1, 1, False)
-        shared = series_factors(dynamics(vector, series.padded_time), series.block)
+        shared = series_factors(vector, series.padded_time, series.block)
         factors = angle_factors(shared, series.phi, series.q, series.excluded)
         assert compressed_factors(factors, 48).smooth[0].tolist() == expected, change
 
@@ -283,7 +283,7 @@ def test_sums_of_the_model_over_the_pairs_of_each_frame_are_those_over_its_pixel
     pairs = np.outer(keep, keep) & ~np.eye(n, dtype=np.bool_)
     columns = np.concatenate([np.ones((1, n, n)), g[None], slopes])
     expected = np.einsum("ij,ij,kij->ik", pairs, g, columns)
-    shared = series_factors(dynamics(vector, time), n)
+    shared = series_factors(vector, time, n)
     factors = angle_factors(shared, one, np.array([Q]), ~keep[None])
     rows = model_rows(factors.step[0], shared.amplitude, factors.keep[0], shared.gain)
     found = np.concatenate([rows[:, :2], (rows[:, 2:] * factors.scale[0])[:, LANE]], axis=1)
