@@ -87,7 +87,8 @@ class Shard:
 @lru_cache(maxsize=2)
 def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
-    return series_factors(as_vector(np.frombuffer(vector)), np.frombuffer(time), block)
+    # A copy can be written to, as other arrays can: a kernel is compiled for each kind.
+    return series_factors(as_vector(np.frombuffer(vector)), np.frombuffer(time).copy(), block)
 
 
 def factors_at(series: Series, angles: Sequence[int], vector: Array) -> AngleFactors:
