@@ -188,7 +188,7 @@ def main() -> None:
         timings = in_turns(
             {
                 "heterodyne-analysis": Contestant(lambda _: peer.evaluate(next(sequences[0])), per_turn=1),
-                "hetdask in process": Contestant(lambda _: inline.timed(next(sequences[1])), per_turn=5),
+                "hetdask in process": Contestant(lambda _: inline.timed(next(sequences[1])), 20, threads=1),
                 "hetdask on a cluster": Contestant(lambda _: cluster.timed(next(sequences[2])), per_turn=5),
             },
             options.turns,
