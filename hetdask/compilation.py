@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 from traceback import walk_tb
 from typing import Final
 
@@ -36,6 +37,9 @@ MOST_COMPILERS: Final = 4
 """Processes that compile at the same time: each takes some 400 MiB, and the largest kernel a sixth of all time."""
 
 CACHE: Final = f"{COMPILER}caching.py"
+
+_COMPILED: Final = Event()
+"""Set when every kernel was found: looking for them takes as long as a small fit."""
 
 
 def kernel_error(error: BaseException) -> KernelError | None:
@@ -135,8 +139,10 @@ def compiled() -> bool:
 
 
 def preparation() -> str | None:
-    """Module to run before workers of this machine start; None where they find every kernel in Numba's cache."""
-    return None if compiled() else KERNELS
+    """Module to run before tasks run on this machine; None where they find every kernel in Numba's cache."""
+    if not _COMPILED.is_set() and compiled():
+        _COMPILED.set()
+    return None if _COMPILED.is_set() else KERNELS
 
 
 @explained()
