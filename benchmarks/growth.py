@@ -34,7 +34,6 @@ from common import (
 )
 from numpy.typing import ArrayLike, NDArray
 from pass_rate import FREE, full_pass, pixel_matrix, store_of
-from threadpoolctl import threadpool_limits
 
 from hetdask.data.tiling import PIXEL_BYTES
 from hetdask.diagnosis.environment import machine, versions
@@ -128,7 +127,7 @@ def growth(folder: Path, turns: int) -> dict[str, dict[int, Timing]]:
         "parameters": {count: full_pass(by_frames[2000], here, FREE[:count]) for count in FREE_COUNTS},
     }
     contestants = {
-        f"{name}/{size}": Contestant(run, per_turn=3) for name, runs in sides.items() for size, run in runs.items()
+        f"{name}/{size}": Contestant(run, 3, threads=1) for name, runs in sides.items() for size, run in runs.items()
     }
     timings = in_turns(contestants, turns)
     return {name: {size: timings[f"{name}/{size}"] for size in runs} for name, runs in sides.items()}
@@ -148,7 +147,7 @@ def roofline(folder: Path, turns: int) -> tuple[dict[str, Spot], dict[str, Timin
         "kernel of the pixels": kernel,
         **{name: full_pass(store, InlineRunner()) for name, store in stores.items()},
     }
-    timings = in_turns({name: Contestant(run, per_turn=3) for name, run in runs.items()}, turns)
+    timings = in_turns({name: Contestant(run, 3, threads=1) for name, run in runs.items()}, turns)
     best = {name: min(timing.times) for name, timing in timings.items()}
     spots = {
         "memory": Spot(0.5, 0.5 * READ_BYTES / best["memory"]),
@@ -211,7 +210,7 @@ def main() -> None:
     """Measure and record."""
     options = parse_arguments(__doc__, arguments)
     before = machine()
-    with tempfile.TemporaryDirectory() as place, threadpool_limits(1):
+    with tempfile.TemporaryDirectory() as place:
         console.print("measuring growth ...")
         times = growth(Path(place), options.turns)
         console.print("measuring the roofline ...")

@@ -92,7 +92,7 @@ def full_pass(store: Store, runner: Runner, free: tuple[int, ...] = FREE) -> Cal
     """Seconds of one pass over resident data, each at parameters of its own; of χ² alone with no parameter `free`."""
     passes = Passes(store, runner)
     true = np.array(list(PARAMETERS.values()))
-    passes(true, free)
+    passes(true, free)  # loads the libraries whose threads are set before each turn
 
     def run(k: int) -> float:
         vector = true * (1.0 + 1e-4 * (k % 100))
