@@ -121,13 +121,43 @@ def positive_interval(amplitude: float, exponent: float, offset: float) -> tuple
     return (zero, math.inf) if amplitude * exponent > 0.0 else (0.0, zero)
 
 
-def check_integrable(start: float, exponent: float, names: tuple[str, str]) -> None:
-    """Raise ConfigError where the integral of t^exponent from `start` diverges; with the names of exponent and rate."""
+def _check_integrable(start: float, exponent: float, names: tuple[str, str]) -> None:
     if start <= 0.0 and exponent <= -1.0:
         raise ConfigError(
             f"{names[0]} = {exponent:g} makes the integral of {names[1]} diverge at t = 0: "
             f"choose {names[0]} > -1 or a time_origin > 0 (for example time_origin: one frame time)"
         )
+
+
+def transport_interval(
+    begin: float, end: float, amplitude: float, exponent: float, offset: float, name: str
+) -> tuple[float, float] | None:
+    """Where a transport rate is positive from `begin` on, as (start, upper); None where it is not before `end`.
+
+    Raises
+    ------
+    ConfigError
+        Where its integral from there diverges.
+    """
+    lower, upper = positive_interval(amplitude, exponent, offset)
+    start = max(begin, lower)
+    if start >= min(upper, end):
+        return None
+    _check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
+    return start, upper
+
+
+def flow_has_power_law(begin: float, amplitude: float, exponent: float) -> bool:
+    """Whether the first term of the velocity has an integral from `begin`; it may have none where its size is 0.
+
+    Raises
+    ------
+    ConfigError
+        Where it has none and its size is not 0.
+    """
+    if amplitude != 0.0:
+        _check_integrable(begin, exponent, ("beta", "v"))
+    return begin > 0.0 or exponent > -1.0
 
 
 def check_time(time: Array) -> None:
@@ -160,12 +190,11 @@ def transport_integral(time: Array, amplitude: float, exponent: float, offset: f
     ConfigError
         Where α ≤ -1 and the time axis begins at 0.
     """
-    lower, upper = positive_interval(amplitude, exponent, offset)
-    start = max(float(time[0]), lower)
-    if start >= min(upper, float(time[-1])):
+    active = transport_interval(float(time[0]), float(time[-1]), amplitude, exponent, offset, name)
+    if active is None:
         return Curve(np.zeros_like(time), lambda: np.zeros((3, time.size)))
-    check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
-    stop = np.clip(time, start, max(upper, start))
+    start, upper = active
+    stop = np.clip(time, start, upper)
     power, span = power_integral(start, stop, exponent), stop - start
     c = np.maximum.accumulate(np.maximum(amplitude * power + offset * span, 0.0))
     return Curve(c, lambda: np.stack([power, amplitude * power_log_integral(start, stop, exponent, power), span]))
@@ -174,10 +203,8 @@ def transport_integral(time: Array, amplitude: float, exponent: float, offset: f
 def displacement_integral(time: Array, amplitude: float, exponent: float, offset: float) -> Curve:
     """Displacement V(t) from time[0], Å, with derivatives with respect to v0, β and v_offset."""
     start = float(time[0])
-    if amplitude != 0.0:
-        check_integrable(start, exponent, ("beta", "v"))
     span = time - start
-    if start <= 0.0 and exponent <= -1.0:
+    if not flow_has_power_law(start, amplitude, exponent):
         return Curve(offset * span, lambda: np.stack([np.zeros_like(span), np.zeros_like(span), span]))
     power = power_integral(start, time, exponent)
     return Curve(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetdask.model.correlation import flow_wavevector
-from hetdask.model.integrals import check_integrable, positive_interval
+from hetdask.model.integrals import flow_has_power_law, transport_interval
 from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
@@ -106,21 +106,14 @@ def series_factors(vector: Array, time: Array, block: int) -> SeriesFactors:
 def _transport_law(vector: Array, first: int, begin: float, end: float) -> tuple[float, ...]:
     """A row of laws, see `frame_curves`: the transport rate is clipped where it would be negative."""
     amplitude, exponent, offset = vector[first : first + 3].tolist()
-    lower, upper = positive_interval(amplitude, exponent, offset)
-    start = max(begin, lower)
-    if start >= min(upper, end):
-        return (0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-    name = "sample" if first else "ref"
-    check_integrable(start, exponent, (f"alpha_{name}", f"J_{name}"))
-    return (start, upper, amplitude, exponent + 1.0, offset, 1.0)
+    active = transport_interval(begin, end, amplitude, exponent, offset, "sample" if first else "ref")
+    return (0.0, 0.0, 0.0, 1.0, 0.0, 0.0) if active is None else (*active, amplitude, exponent + 1.0, offset, 1.0)
 
 
 def _flow_law(vector: Array, begin: float) -> tuple[float, ...]:
     amplitude, exponent, offset = vector[6:9].tolist()
-    if amplitude != 0.0:
-        check_integrable(begin, exponent, ("beta", "v"))
-    acts = begin > 0.0 or exponent > -1.0
-    return (begin, np.inf, amplitude, exponent + 1.0, offset, float(acts))
+    acts = float(flow_has_power_law(begin, amplitude, exponent))
+    return (begin, np.inf, amplitude, exponent + 1.0, offset, acts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -292,7 +292,7 @@ def evaluate_pieces(
     baseline = {m: float(series.baseline[angles[m]]) for m in held}
     _add_data(factors, held, baseline, degrees, bool(free), grams)
     grams = chosen_entries(grams, factors.scale, free)
-    if not np.isfinite(grams.sum()) and not np.all(np.isfinite(grams)):
+    if not np.all(np.isfinite(grams)):
         angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]
         raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
     return dict(zip(angles, grams, strict=True))

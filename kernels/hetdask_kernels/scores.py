@@ -125,7 +125,8 @@ def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-
 @njit(fastmath=REORDER, **JIT)
 def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-def]
     n = step.shape[0]
-    early, late, linear, _ = frame_sums(step, amplitude, keep)
+    early, late, linear, pairs = np.empty((n, 15)), np.empty((n, 15)), np.empty((n, 8)), np.empty((n, 16))
+    frame_sums(step, amplitude, keep, early, late, linear, pairs)
     lanes = np.zeros((n, LANES))
     for backward in (False, True):
         _with_gains(step, amplitude, keep, gain, backward, lanes)

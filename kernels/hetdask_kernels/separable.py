@@ -133,15 +133,11 @@ def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no
 
 
 @njit(**JIT)
-def frame_sums(step, amplitude, keep):  # type: ignore[no-untyped-def]
-    """Sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums` (linear, products)."""
-    n = step.shape[0]
-    early, late = np.empty((n, 15)), np.empty((n, 15))
+def frame_sums(step, amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
+    """Write sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums`."""
     _running_sums(step, amplitude, keep, False, early)
     _running_sums(step, amplitude, keep, True, late)
-    linear, pairs = np.empty((n, 8)), np.empty((n, 16))
     _group_sums(amplitude, keep, early, late, linear, pairs)
-    return early, late, linear, pairs
 
 
 _BEFORE: Final = 15 * LANES
@@ -316,17 +312,17 @@ def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-u
     half, work = np.empty((LANES, LANES)), np.empty(_WORK)
     for angle in which:
         gram = grams[angle]
-        _running_sums(step[angle], amplitude, keep[angle], False, early)
-        _values(amplitude, keep[angle], early, gram)
         if derivatives:
-            _running_sums(step[angle], amplitude, keep[angle], True, late)
-            _group_sums(amplitude, keep[angle], early, late, linear, pairs)
+            frame_sums(step[angle], amplitude, keep[angle], early, late, linear, pairs)
             half[:] = 0.0
             _cross(step[angle], amplitude, keep[angle], gain, linear, pairs, LANES // 2, work, half)
             for k in range(LANES):
                 gram[0, 2 + k], gram[1, 2 + k] = work[_EDGE + k], work[_EDGE + LANES + k]
                 for m in range(k, LANES):
                     gram[2 + k, 2 + m] = half[k, m] + half[m, k]
+        else:
+            _running_sums(step[angle], amplitude, keep[angle], False, early)
+        _values(amplitude, keep[angle], early, gram)
         for k in range(LANES + 2 if derivatives else 2):
             for m in range(k):
                 gram[k, m] = gram[m, k]
