@@ -207,8 +207,8 @@ class CompressedFactors:
         Coefficients.
     smooth : (M, n_blocks) bool
         Blocks on which they describe the factors, and their products with the gains, to rounding.
-    used : (M,) int64
-        How many of the polynomials this takes at each angle.
+    used : (M, 2) int64
+        How many of the polynomials this takes at each angle, for the factors that only decay and for the cross term's.
     """
 
     basis: Array
@@ -226,15 +226,15 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     """
     basis = polynomials(factors.series.block)[:, :degrees]
     m, n_blocks = factors.steep.shape
-    needed = np.full((m, n_blocks), degrees + 1)
     if degrees == 0:
-        nothing = np.zeros((m, 4, 0))
-        return CompressedFactors(basis, nothing, nothing, needed <= degrees, np.zeros(m, dtype=np.int64))
+        nothing, none = np.zeros((m, 4, 0)), np.zeros((m, n_blocks), dtype=np.bool_)
+        return CompressedFactors(basis, nothing, nothing, none, np.zeros((m, 2), dtype=np.int64))
     right = factors.project(factors.right, basis)
     # The left factors decay where the right ones grow: both need the same polynomials.
     probed = factors.project(factors.right * factors.series.probe, basis) if both else right
+    needed = np.empty((m, 2, n_blocks), dtype=np.int64)
     polynomials_needed(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, needed)
-    smooth = needed <= degrees
-    used = WHOLE_VECTOR * -(-np.where(smooth, needed, 1).max(axis=1) // WHOLE_VECTOR)
+    smooth = needed.max(axis=1) <= degrees
+    used = WHOLE_VECTOR * -(-np.where(smooth[:, None], needed, 1).max(axis=2) // WHOLE_VECTOR)
     left = factors.project(factors.left, basis) if both else np.zeros_like(right)
     return CompressedFactors(basis, left, right, smooth, used)

@@ -24,8 +24,8 @@ SMALLEST_BLOCK: Final = 64
 RESIDENT_BYTES: Final = 5.5
 """Memory of a pixel that stays: a float32, 9/64 of a float64 in its compressed tile, and the first row of blocks."""
 
-WIDEST_PANEL: Final = 16
-"""Blocks side by side in a matrix product: more would not be faster, and BLAS would start threads."""
+WIDEST_PANEL: Final = 32
+"""Blocks side by side in a matrix of coefficients: fewer would be slower, of more the factors would leave the cache."""
 
 
 @dataclass(frozen=True, eq=False)

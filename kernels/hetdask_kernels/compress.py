@@ -47,23 +47,23 @@ def expand(coefficients: Array, basis: Array) -> Array:
 
 @njit(**JIT)
 def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped-def]
-    """Tell how many polynomials hold functions to a tolerance on each block.
+    """Tell how many polynomials hold pairs of functions to a tolerance on each block.
 
     Parameters
     ----------
-    coefficients : (M, K, n_blocks, d) float64
-        Of K functions at M angles.
+    coefficients : (M, 2·K, n_blocks, d) float64
+        Of K pairs of functions at M angles.
     tolerance : float
         Size of the coefficients that may be left out, relative to the largest of the function on its block.
-    out : (M, n_blocks) int64
-        Overwritten. The last `TAIL` of the polynomials counted have such coefficients in all functions; more than d
+    out : (M, K, n_blocks) int64
+        Overwritten. The last `TAIL` of the polynomials counted have such coefficients in both functions; more than d
         where there are not as many.
     """
     d = coefficients.shape[3]
     for m in range(coefficients.shape[0]):
-        for b in range(coefficients.shape[2]):
-            needed = TAIL
-            for k in range(coefficients.shape[1]):
+        for k in range(coefficients.shape[1]):
+            for b in range(coefficients.shape[2]):
+                needed = TAIL if k % 2 == 0 else out[m, k // 2, b]
                 row = coefficients[m, k, b]
                 largest = 0.0
                 for c in range(d):
@@ -71,5 +71,4 @@ def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped
                 last = d - 1
                 while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
                     last -= 1
-                needed = max(needed, last + 1 + TAIL)
-            out[m, b] = needed
+                out[m, k // 2, b] = max(needed, last + 1 + TAIL)

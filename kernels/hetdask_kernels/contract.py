@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT, REORDER, assign
+from hetdask_kernels._jit import JIT, REORDER
 from hetdask_kernels.factors import block_coupling
 
 
 @njit(fastmath=REORDER, inline="always", **JIT)
 def contract_strip(  # type: ignore[no-untyped-def]
-    tile, top, edge, first, begin, baseline, left, row, right, column, row_sums, column_sums
+    tile, top, edge, first, begin, baseline, left, row, right, column, term, stop, row_sums, column_sums
 ):
-    """Contract eight rows of a block of a tile with their factors.
+    """Contract eight rows of a block of a tile with their factors from `term` to `stop`, two at a time.
 
     Pixels are centred in registers: a copy of the strip in float64 would not leave room for the factors in the
     first-level cache. Row and column sums of four rows with two factors are taken in one go, which is as many sums as
@@ -38,6 +38,8 @@ def contract_strip(  # type: ignore[no-untyped-def]
         Factors of all frames as rows and as columns.
     row, column : int
         First frame of the block's rows and columns.
+    term, stop : int
+        Even; reference and sample come before the cross term.
     row_sums : (4, rows) float64
     column_sums : (4, columns) float64
         Added to.
@@ -48,7 +50,7 @@ def contract_strip(  # type: ignore[no-untyped-def]
         i, k = top + half, edge + begin
         x0, x1, x2, x3 = tile[i, k:], tile[i + 1, k:], tile[i + 2, k:], tile[i + 3, k:]
         i = row + half
-        for r in range(0, 4, 2):
+        for r in range(term, stop, 2):
             a0, a1, a2, a3 = left[r, i], left[r, i + 1], left[r, i + 2], left[r, i + 3]
             c0, c1, c2, c3 = left[r + 1, i], left[r + 1, i + 1], left[r + 1, i + 2], left[r + 1, i + 3]
             b, d = right[r, start : start + width], right[r + 1, start : start + width]
@@ -79,9 +81,8 @@ def contract_strip(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, inline="always", **JIT)
-def contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums):  # type: ignore[no-untyped-def]
-    """The row sums of `contract_strip` alone, in half the time."""
-    width = row_sums.shape[1] - begin
+def contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums, width):  # type: ignore[no-untyped-def]
+    """The row sums of `contract_strip` alone, with all factors and `width` columns, in half the time."""
     start = column + begin
     b0, b1 = right[0, start : start + width], right[1, start : start + width]
     b2, b3 = right[2, start : start + width], right[3, start : start + width]
@@ -153,9 +154,11 @@ def contract_block(  # type: ignore[no-untyped-def]
             contract_corner(tile, top, edge, first, baseline, left, row, right, column, row_sums, column_sums)
             begin = first + 8
         if both:
-            contract_strip(tile, top, edge, first, begin, baseline, left, row, right, column, row_sums, column_sums)
+            contract_strip(
+                tile, top, edge, first, begin, baseline, left, row, right, column, 0, 4, row_sums, column_sums
+            )
         else:
-            contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums)
+            contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums, row_sums.shape[1] - begin)
 
 
 @njit(**JIT)
@@ -203,14 +206,17 @@ def contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, fr
 
 
 @njit(**JIT)
-def _accumulate(raw, coupling, total, first):  # type: ignore[no-untyped-def]
-    """Add raw sums (4, size), multiplied by the coupling between two blocks, to total (4, ...) from `first` on."""
-    for i in range(raw.shape[1]):
-        n = first + i
-        total[0, n] += coupling[0] * raw[0, i]
-        total[1, n] += coupling[1] * raw[1, i]
-        total[2, n] += coupling[2] * raw[2, i] - coupling[3] * raw[3, i]
-        total[3, n] += coupling[2] * raw[3, i] + coupling[3] * raw[2, i]
+def _accumulate(raw, begin, count, coupling, total, first):  # type: ignore[no-untyped-def]
+    """Add raw sums (4, ...), multiplied by the coupling between two blocks, to total (4, ...): `count` of them.
+
+    The first is at `begin`, and goes to `first`.
+    """
+    for i in range(count):
+        k, n = begin + i, first + i
+        total[0, n] += coupling[0] * raw[0, k]
+        total[1, n] += coupling[1] * raw[1, k]
+        total[2, n] += coupling[2] * raw[2, k] - coupling[3] * raw[3, k]
+        total[3, n] += coupling[2] * raw[3, k] + coupling[3] * raw[2, k]
 
 
 PIXELS, COMPRESSED, FIRST_ROW, STEEP = 0, 1, 2, 3
@@ -269,18 +275,20 @@ def contract_blocks(  # type: ignore[no-untyped-def]
             i, j = row * size, column * size
             tile, top, edge = tiles[places[k, 0]], places[k, 1], places[k, 2]
             contract_block(tile, top, edge, row == column, baseline, left, i, right, j, row_sums, column_sums, both)
-            _accumulate(row_sums, coupling, rows, i)
-            _accumulate(column_sums, coupling, columns, j)
+            _accumulate(row_sums, 0, size, coupling, rows, i)
+            _accumulate(column_sums, 0, size, coupling, columns, j)
 
 
-@njit(**JIT)
-def _first_columns(matrix, kept, count, degrees, used, scratch):  # type: ignore[no-untyped-def]
-    """The first `used` of each `degrees` columns, and the first `kept` rows, side by side in `scratch`."""
-    part = scratch[: kept * count * used].reshape((kept, count * used))
-    for i in range(kept):
-        for k in range(count):
-            assign(matrix[i, k * degrees : k * degrees + used], part[i, k * used : (k + 1) * used])
-    return part
+@njit(fastmath=REORDER, **JIT)
+def _contract_matrix(matrix, kept, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
+    """Contract the first rows of a matrix of coefficients: `kept` (2,) for the decays and for the cross term."""
+    if both:
+        for k in range(2):
+            for i in range(0, kept[k], 8):
+                contract_strip(matrix, 0, 0, i, 0, 0.0, left, row, right, 0, 2 * k, 2 * k + 2, row_sums, column_sums)
+    else:
+        for i in range(0, max(kept[0], kept[1]), 8):
+            contract_rows(matrix, 0, 0, i, 0, 0.0, right, 0, row_sums, matrix.shape[1])
 
 
 @njit(**JIT)
@@ -300,8 +308,9 @@ def contract_panels(  # type: ignore[no-untyped-def]
         Coefficients of the rows: `degrees`, or `size` if only the columns were compressed.
     degrees : int
         Polynomials per block.
-    used : int
-        How many of them hold the factors: the others are left out.
+    used : (2,) int64
+        How many of them hold the factors that only decay and those of the cross term, in multiples of eight: further
+        rows are left out.
     path : int
         `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
     both : bool
@@ -317,35 +326,30 @@ def contract_panels(  # type: ignore[no-untyped-def]
         Added to.
     """
     start = 0
-    kept = used if path == COMPRESSED else height
-    scratch = np.empty(values.size if used < degrees else 0)
+    kept = used if path == COMPRESSED else np.full(2, height)
     for p in range(panels.shape[0]):
         row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
         matrix = values[start : start + height * count * degrees].reshape((height, count * degrees))
         start += height * count * degrees
-        later, wanted = np.zeros((4, count * used)), False
+        later, sums = np.zeros((4, count * degrees)), np.zeros((4, count * degrees))
+        along, wanted = np.zeros((4, height)), False
         for k in range(count):
             if _path(row, first + k, smooth, gentle, steep) == path:
                 wanted = True
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                factors = right[:, (first + k) * degrees : (first + k) * degrees + used]
-                _accumulate(factors, coupling, later, k * used)
+                _accumulate(right, (first + k) * degrees, degrees, coupling, later, k * degrees)
         if not wanted:
             continue
-        if used < degrees:
-            matrix = _first_columns(matrix, kept, count, degrees, used, scratch)
-        along = np.dot(matrix, later.T.copy())
-        for i in range(kept):
-            for r in range(4):
-                rows[r, row * height + i] += along[i, r]
+        _contract_matrix(matrix, kept, left, row * height, later, both, along, sums)
+        for r in range(4):
+            for i in range(height):
+                rows[r, row * height + i] += along[r, i]
         if not both:
             continue
-        sums = np.dot(left[:, row * height : row * height + kept].copy(), matrix)
         for k in range(count):
             if _path(row, first + k, smooth, gentle, steep) == path:
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                raw = sums[:, k * used : (k + 1) * used]
-                _accumulate(raw, coupling, columns, (first + k) * degrees)
+                _accumulate(sums, k * degrees, degrees, coupling, columns, (first + k) * degrees)
 
 
 @njit(**JIT)

@@ -55,7 +55,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     def contract_compressed() -> None:
         panels, all_of_it = np.array([[0, 0, 1]]), (~no, ~no, no)
         values, sums = np.ones(_FRAMES * _FRAMES), (factor.copy(), factor.copy())
-        shape = (_FRAMES, _FRAMES, _FRAMES, COMPRESSED, True)
+        shape = (_FRAMES, _FRAMES, np.array([8, _FRAMES]), COMPRESSED, True)
         contract_panels(values, panels, *shape, factor, factor, *all_of_it, _FRAMES, *place, *sums)
 
     def contract_steep() -> None:
@@ -119,7 +119,9 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
-        "polynomials_needed": lambda: polynomials_needed(np.ones((1, 1, 1, 8)), 0.0, np.zeros((1, 1), dtype=np.int64)),
+        "polynomials_needed": lambda: polynomials_needed(
+            np.ones((1, 2, 1, 8)), 0.0, np.zeros((1, 1, 1), dtype=np.int64)
+        ),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
