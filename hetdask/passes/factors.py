@@ -14,6 +14,7 @@ from hetdask.model.integrals import flow_has_power_law, transport_interval
 from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
+    TOGETHER,
     block_factors,
     frame_curves,
     frame_gains,
@@ -30,9 +31,6 @@ LANE: Final = np.array([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 11])
 
 SMOOTH: Final = 1e-12
 """Relative size of coefficients that may be left out."""
-
-WHOLE_VECTOR: Final = 8
-"""Polynomials are used in multiples of this."""
 
 GENTLE: Final = 5.0
 """Largest exponent across a block on the diagonal whose compressed sums keep their digits."""
@@ -235,6 +233,6 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     needed = np.empty((m, 2, n_blocks), dtype=np.int64)
     polynomials_needed(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, needed)
     smooth = needed.max(axis=1) <= degrees
-    used = WHOLE_VECTOR * -(-np.where(smooth[:, None], needed, 1).max(axis=2) // WHOLE_VECTOR)
+    used = TOGETHER * -(-np.where(smooth[:, None], needed, 1).max(axis=2) // TOGETHER)
     left = factors.project(factors.left, basis) if both else np.zeros_like(right)
     return CompressedFactors(basis, left, right, smooth, used)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask_kernels import fill_blocks, polynomials, sum_blocks
+from hetdask_kernels import fill_blocks, panel, polynomials, sum_blocks
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ class AngleTiles:
         Tile, first row and first column in it of each block.
     compressed : (…,) float64
         Centred blocks in d polynomials of rows and columns (`hetdask_kernels.polynomials`), neighbours in a row of
-        blocks side by side as matrices (d, count·d), one matrix after the other. Empty if not compressed.
+        blocks joined to panels (d, count·d), one after the other. Empty if not compressed.
     panels : (p, 3) int64
         Row, first column and number of blocks of each of these matrices.
     first_row : (…,) float64
@@ -351,6 +351,6 @@ def _panels(tiles: Mapping[tuple[int, int], Array]) -> tuple[Array, NDArray[np.i
             runs[-1].append(place)
         else:
             runs.append([place])
-    matrices = [np.concatenate([tiles[place] for place in run], axis=1).ravel() for run in runs]
+    matrices = [panel([tiles[place] for place in run]).ravel() for run in runs]
     panels = np.array([(*run[0], len(run)) for run in runs], dtype=np.int64).reshape(-1, 3)
     return np.concatenate([*matrices, np.empty(0)]), panels

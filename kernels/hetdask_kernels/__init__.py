@@ -4,7 +4,7 @@ No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetda
 """
 
 from hetdask_kernels._jit import GROUPS, LANES
-from hetdask_kernels.compress import expand, polynomials, polynomials_needed, project
+from hetdask_kernels.compress import TOGETHER, expand, panel, polynomials, polynomials_needed, project
 from hetdask_kernels.contract import (
     COMPRESSED,
     FIRST_ROW,
@@ -27,6 +27,7 @@ __all__ = [
     "GROUPS",
     "LANES",
     "STEEP_RANGE",
+    "TOGETHER",
     "block_factors",
     "contract_blocks",
     "contract_panels",
@@ -39,6 +40,7 @@ __all__ = [
     "frame_gains",
     "frame_steps",
     "model_grams",
+    "panel",
     "polynomials",
     "polynomials_needed",
     "project",

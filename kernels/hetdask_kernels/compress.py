@@ -8,6 +8,7 @@ pixels becomes 48 × 48 numbers, computed once. See
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,13 +25,18 @@ TAIL: Final = 4
 """Highest coefficients that must be small before a function is believed to have no more large ones."""
 
 
+TOGETHER: Final = 8
+"""Polynomials that are used or left out together, and whose coefficients lie side by side in a panel."""
+
+
 @lru_cache(maxsize=8)
 def polynomials(size: int) -> Array:
     """Orthonormal polynomials on `size` equidistant frames, (size, d), by ascending degree.
 
-    The number d is about 3/8 of `size`, a multiple of 8.
+    The number d is about 3/8 of `size`, a multiple of `TOGETHER`.
     """
-    basis, _ = np.linalg.qr(legendre.legvander(np.linspace(-1.0, 1.0, size), 8 * max(3 * size // 64, 1) - 1))
+    degrees = TOGETHER * max(3 * size // (8 * TOGETHER), 1)
+    basis, _ = np.linalg.qr(legendre.legvander(np.linspace(-1.0, 1.0, size), degrees - 1))
     basis.setflags(write=False)
     return np.asarray(basis)
 
@@ -43,6 +49,15 @@ def project(values: Array, basis: Array) -> Array:
 def expand(coefficients: Array, basis: Array) -> Array:
     """Functions of the frame (..., n_blocks·size) from their coefficients (..., n_blocks·d)."""
     return np.asarray(coefficients.reshape(-1, basis.shape[1]) @ basis.T).reshape(*coefficients.shape[:-1], -1)
+
+
+def panel(tiles: Sequence[Array]) -> Array:
+    """Columns of neighbouring tiles (n, d) side by side, as a matrix (n, count·d).
+
+    The first `TOGETHER` of every tile come first, then the next ones: those that are used are the first of a row.
+    """
+    joined = np.stack(tiles, axis=1).reshape(len(tiles[0]), len(tiles), -1, TOGETHER)
+    return joined.swapaxes(1, 2).reshape(len(joined), -1)
 
 
 @njit(**JIT)

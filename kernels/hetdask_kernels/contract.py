@@ -11,12 +11,13 @@ import numpy as np
 from numba import njit
 
 from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels.compress import TOGETHER
 from hetdask_kernels.factors import block_coupling
 
 
 @njit(fastmath=REORDER, inline="always", **JIT)
 def contract_strip(  # type: ignore[no-untyped-def]
-    tile, top, edge, first, begin, baseline, left, row, right, column, term, stop, row_sums, column_sums
+    tile, top, edge, first, begin, width, baseline, left, row, right, column, term, stop, row_sums, column_sums
 ):
     """Contract eight rows of a block of a tile with their factors from `term` to `stop`, two at a time.
 
@@ -30,8 +31,8 @@ def contract_strip(  # type: ignore[no-untyped-def]
     tile : (…, …) float32 or float64
     top, edge : int
         First row and column of the block in the tile.
-    first, begin : int
-        First row of the strip in the block, and first column that counts.
+    first, begin, width : int
+        First row of the strip in the block, and first column and number of columns that count.
     baseline : float
         Subtracted from every pixel, exactly, in float64.
     left, right : (4, L) float64
@@ -44,7 +45,6 @@ def contract_strip(  # type: ignore[no-untyped-def]
     column_sums : (4, columns) float64
         Added to.
     """
-    width = column_sums.shape[1] - begin
     start = column + begin
     for half in range(first, first + 8, 4):
         i, k = top + half, edge + begin
@@ -81,8 +81,8 @@ def contract_strip(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, inline="always", **JIT)
-def contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums, width):  # type: ignore[no-untyped-def]
-    """The row sums of `contract_strip` alone, with all factors and `width` columns, in half the time."""
+def contract_rows(tile, top, edge, first, begin, width, baseline, right, column, row_sums):  # type: ignore[no-untyped-def]
+    """The row sums of `contract_strip` alone, with all factors, in half the time."""
     start = column + begin
     b0, b1 = right[0, start : start + width], right[1, start : start + width]
     b2, b3 = right[2, start : start + width], right[3, start : start + width]
@@ -148,17 +148,19 @@ def contract_block(  # type: ignore[no-untyped-def]
     """
     row_sums[:] = 0.0
     column_sums[:] = 0.0
-    for first in range(0, row_sums.shape[1], 8):
+    size = row_sums.shape[1]
+    for first in range(0, size, 8):
         begin = 0
         if diagonal:
             contract_corner(tile, top, edge, first, baseline, left, row, right, column, row_sums, column_sums)
             begin = first + 8
+        width = size - begin
         if both:
             contract_strip(
-                tile, top, edge, first, begin, baseline, left, row, right, column, 0, 4, row_sums, column_sums
+                tile, top, edge, first, begin, width, baseline, left, row, right, column, 0, 4, row_sums, column_sums
             )
         else:
-            contract_rows(tile, top, edge, first, begin, baseline, right, column, row_sums, row_sums.shape[1] - begin)
+            contract_rows(tile, top, edge, first, begin, width, baseline, right, column, row_sums)
 
 
 @njit(**JIT)
@@ -280,15 +282,17 @@ def contract_blocks(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=REORDER, **JIT)
-def _contract_matrix(matrix, kept, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
-    """Contract the first rows of a matrix of coefficients: `kept` (2,) for the decays and for the cross term."""
+def _contract_panel(matrix, kept, width, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
+    """Contract the first rows and columns of a panel: `kept` and `width` (2,) for the decays and the cross term."""
     if both:
         for k in range(2):
             for i in range(0, kept[k], 8):
-                contract_strip(matrix, 0, 0, i, 0, 0.0, left, row, right, 0, 2 * k, 2 * k + 2, row_sums, column_sums)
+                contract_strip(
+                    matrix, 0, 0, i, 0, width[k], 0.0, left, row, right, 0, 2 * k, 2 * k + 2, row_sums, column_sums
+                )
     else:
-        for i in range(0, max(kept[0], kept[1]), 8):
-            contract_rows(matrix, 0, 0, i, 0, 0.0, right, 0, row_sums, matrix.shape[1])
+        for i in range(0, kept.max(), 8):
+            contract_rows(matrix, 0, 0, i, 0, width.max(), 0.0, right, 0, row_sums)
 
 
 @njit(**JIT)
@@ -301,7 +305,7 @@ def contract_panels(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     values : (n,) float64
-        Matrices (height, count·degrees) one after the other: neighbouring tiles of a row of blocks side by side.
+        Panels (height, count·degrees) one after the other, see `compress.panel`.
     panels : (p, 3) int64
         Row, first column and number of blocks of each.
     height : int
@@ -309,8 +313,8 @@ def contract_panels(  # type: ignore[no-untyped-def]
     degrees : int
         Polynomials per block.
     used : (2,) int64
-        How many of them hold the factors that only decay and those of the cross term, in multiples of eight: further
-        rows are left out.
+        How many of them hold the factors that only decay and those of the cross term, in multiples of `TOGETHER`: the
+        others are left out.
     path : int
         `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
     both : bool
@@ -337,10 +341,12 @@ def contract_panels(  # type: ignore[no-untyped-def]
             if _path(row, first + k, smooth, gentle, steep) == path:
                 wanted = True
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                _accumulate(right, (first + k) * degrees, degrees, coupling, later, k * degrees)
+                for c in range(0, used.max(), TOGETHER):
+                    at = c * count + k * TOGETHER
+                    _accumulate(right, (first + k) * degrees + c, TOGETHER, coupling, later, at)
         if not wanted:
             continue
-        _contract_matrix(matrix, kept, left, row * height, later, both, along, sums)
+        _contract_panel(matrix, kept, used * count, left, row * height, later, both, along, sums)
         for r in range(4):
             for i in range(height):
                 rows[r, row * height + i] += along[r, i]
@@ -349,7 +355,9 @@ def contract_panels(  # type: ignore[no-untyped-def]
         for k in range(count):
             if _path(row, first + k, smooth, gentle, steep) == path:
                 coupling = block_coupling(row, first + k, size, exponent, phase)
-                _accumulate(sums, k * degrees, degrees, coupling, columns, (first + k) * degrees)
+                for c in range(0, used.max(), TOGETHER):
+                    at = c * count + k * TOGETHER
+                    _accumulate(sums, at, TOGETHER, coupling, columns, (first + k) * degrees + c)
 
 
 @njit(**JIT)
