@@ -4,12 +4,19 @@ No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetda
 """
 
 from hetdask_kernels._jit import GROUPS, LANES
-from hetdask_kernels.compress import TOGETHER, expand, panel, polynomials, polynomials_needed, project
+from hetdask_kernels.compress import (
+    TOGETHER,
+    contract_panels,
+    expand,
+    panel,
+    polynomials,
+    polynomials_needed,
+    project,
+)
 from hetdask_kernels.contract import (
     COMPRESSED,
     FIRST_ROW,
     contract_blocks,
-    contract_panels,
     contract_steep_blocks,
     data_product,
     data_products,

@@ -17,7 +17,9 @@ from numba import njit
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT
+from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of
+from hetdask_kernels.factors import block_coupling
 
 Array = NDArray[np.float64]
 
@@ -87,3 +89,82 @@ def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped
                 while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
                     last -= 1
                 out[m, k // 2, b] = max(needed, last + 1 + TAIL)
+
+
+@njit(fastmath=REORDER, **JIT)
+def _contract_panel(matrix, kept, width, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
+    """Contract the first rows and columns of a panel: `kept` and `width` (2,) for the decays and the cross term."""
+    if both:
+        for k in range(2):
+            for i in range(0, kept[k], 8):
+                contract_strip(
+                    matrix, 0, 0, i, 0, width[k], 0.0, left, row, right, 0, 2 * k, 2 * k + 2, row_sums, column_sums
+                )
+    else:
+        for i in range(0, kept.max(), 8):
+            contract_rows(matrix, 0, 0, i, 0, width.max(), 0.0, right, 0, row_sums)
+
+
+@njit(**JIT)
+def contract_panels(  # type: ignore[no-untyped-def]
+    values, panels, height, degrees, used, path, both, left, right,
+    smooth, gentle, steep, size, exponent, phase, rows, columns,
+):  # fmt: skip
+    """Contract compressed tiles of one angle, whole rows of blocks at a time, and add up their row and column sums.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Panels (height, count·degrees) one after the other, see `panel`.
+    panels : (p, 3) int64
+        Row, first column and number of blocks of each.
+    height : int
+        Coefficients of the rows: `degrees`, or `size` if only the columns were compressed.
+    degrees : int
+        Polynomials per block.
+    used : (2,) int64
+        How many of them hold the factors that only decay and those of the cross term, in multiples of `TOGETHER`: the
+        others are left out.
+    path : int
+        `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
+    both : bool
+        Whether the column sums are wanted.
+    left : (4, n_blocks·height) float64
+    right : (4, n_blocks·degrees) float64
+        Factors, or their coefficients in the polynomials.
+    smooth, gentle, steep, exponent, phase
+        As in `contract_blocks`.
+    size : int
+        Frames in a block.
+    rows, columns : (4, n_blocks·height), (4, n_blocks·degrees) float64
+        Added to.
+    """
+    start = 0
+    kept = used if path == COMPRESSED else np.full(2, height)
+    for p in range(panels.shape[0]):
+        row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
+        matrix = values[start : start + height * count * degrees].reshape((height, count * degrees))
+        start += height * count * degrees
+        later, sums = np.zeros((4, count * degrees)), np.zeros((4, count * degrees))
+        along, wanted = np.zeros((4, height)), False
+        for k in range(count):
+            if path_of(row, first + k, smooth, gentle, steep) == path:
+                wanted = True
+                coupling = block_coupling(row, first + k, size, exponent, phase)
+                for c in range(0, used.max(), TOGETHER):
+                    at = c * count + k * TOGETHER
+                    accumulate(right, (first + k) * degrees + c, TOGETHER, coupling, later, at)
+        if not wanted:
+            continue
+        _contract_panel(matrix, kept, used * count, left, row * height, later, both, along, sums)
+        for r in range(4):
+            for i in range(height):
+                rows[r, row * height + i] += along[r, i]
+        if not both:
+            continue
+        for k in range(count):
+            if path_of(row, first + k, smooth, gentle, steep) == path:
+                coupling = block_coupling(row, first + k, size, exponent, phase)
+                for c in range(0, used.max(), TOGETHER):
+                    at = c * count + k * TOGETHER
+                    accumulate(sums, at, TOGETHER, coupling, columns, (first + k) * degrees + c)

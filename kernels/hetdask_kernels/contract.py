@@ -11,7 +11,6 @@ import numpy as np
 from numba import njit
 
 from hetdask_kernels._jit import JIT, REORDER
-from hetdask_kernels.compress import TOGETHER
 from hetdask_kernels.factors import block_coupling
 
 
@@ -208,7 +207,7 @@ def contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, fr
 
 
 @njit(**JIT)
-def _accumulate(raw, begin, count, coupling, total, first):  # type: ignore[no-untyped-def]
+def accumulate(raw, begin, count, coupling, total, first):  # type: ignore[no-untyped-def]
     """Add raw sums (4, ...), multiplied by the coupling between two blocks, to total (4, ...): `count` of them.
 
     The first is at `begin`, and goes to `first`.
@@ -226,7 +225,8 @@ PIXELS, COMPRESSED, FIRST_ROW, STEEP = 0, 1, 2, 3
 
 
 @njit(**JIT)
-def _path(row, column, smooth, gentle, steep):  # type: ignore[no-untyped-def]
+def path_of(row, column, smooth, gentle, steep):  # type: ignore[no-untyped-def]
+    """How a block is contracted; see `contract_blocks` for the arguments."""
     if smooth[column]:
         if row == column:
             if gentle[row]:
@@ -272,92 +272,13 @@ def contract_blocks(  # type: ignore[no-untyped-def]
     row_sums, column_sums = np.empty((4, size)), np.empty((4, size))
     for k in range(places.shape[0]):
         row, column = blocks[k, 0], blocks[k, 1]
-        if _path(row, column, smooth, gentle, steep) == PIXELS:
+        if path_of(row, column, smooth, gentle, steep) == PIXELS:
             coupling = block_coupling(row, column, size, exponent, phase)
             i, j = row * size, column * size
             tile, top, edge = tiles[places[k, 0]], places[k, 1], places[k, 2]
             contract_block(tile, top, edge, row == column, baseline, left, i, right, j, row_sums, column_sums, both)
-            _accumulate(row_sums, 0, size, coupling, rows, i)
-            _accumulate(column_sums, 0, size, coupling, columns, j)
-
-
-@njit(fastmath=REORDER, **JIT)
-def _contract_panel(matrix, kept, width, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
-    """Contract the first rows and columns of a panel: `kept` and `width` (2,) for the decays and the cross term."""
-    if both:
-        for k in range(2):
-            for i in range(0, kept[k], 8):
-                contract_strip(
-                    matrix, 0, 0, i, 0, width[k], 0.0, left, row, right, 0, 2 * k, 2 * k + 2, row_sums, column_sums
-                )
-    else:
-        for i in range(0, kept.max(), 8):
-            contract_rows(matrix, 0, 0, i, 0, width.max(), 0.0, right, 0, row_sums)
-
-
-@njit(**JIT)
-def contract_panels(  # type: ignore[no-untyped-def]
-    values, panels, height, degrees, used, path, both, left, right,
-    smooth, gentle, steep, size, exponent, phase, rows, columns,
-):  # fmt: skip
-    """Contract compressed tiles of one angle, whole rows of blocks at a time, and add up their row and column sums.
-
-    Parameters
-    ----------
-    values : (n,) float64
-        Panels (height, count·degrees) one after the other, see `compress.panel`.
-    panels : (p, 3) int64
-        Row, first column and number of blocks of each.
-    height : int
-        Coefficients of the rows: `degrees`, or `size` if only the columns were compressed.
-    degrees : int
-        Polynomials per block.
-    used : (2,) int64
-        How many of them hold the factors that only decay and those of the cross term, in multiples of `TOGETHER`: the
-        others are left out.
-    path : int
-        `COMPRESSED` or `FIRST_ROW`: other tiles are left out.
-    both : bool
-        Whether the column sums are wanted.
-    left : (4, n_blocks·height) float64
-    right : (4, n_blocks·degrees) float64
-        Factors, or their coefficients in the polynomials.
-    smooth, gentle, steep, exponent, phase
-        As in `contract_blocks`.
-    size : int
-        Frames in a block.
-    rows, columns : (4, n_blocks·height), (4, n_blocks·degrees) float64
-        Added to.
-    """
-    start = 0
-    kept = used if path == COMPRESSED else np.full(2, height)
-    for p in range(panels.shape[0]):
-        row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
-        matrix = values[start : start + height * count * degrees].reshape((height, count * degrees))
-        start += height * count * degrees
-        later, sums = np.zeros((4, count * degrees)), np.zeros((4, count * degrees))
-        along, wanted = np.zeros((4, height)), False
-        for k in range(count):
-            if _path(row, first + k, smooth, gentle, steep) == path:
-                wanted = True
-                coupling = block_coupling(row, first + k, size, exponent, phase)
-                for c in range(0, used.max(), TOGETHER):
-                    at = c * count + k * TOGETHER
-                    _accumulate(right, (first + k) * degrees + c, TOGETHER, coupling, later, at)
-        if not wanted:
-            continue
-        _contract_panel(matrix, kept, used * count, left, row * height, later, both, along, sums)
-        for r in range(4):
-            for i in range(height):
-                rows[r, row * height + i] += along[r, i]
-        if not both:
-            continue
-        for k in range(count):
-            if _path(row, first + k, smooth, gentle, steep) == path:
-                coupling = block_coupling(row, first + k, size, exponent, phase)
-                for c in range(0, used.max(), TOGETHER):
-                    at = c * count + k * TOGETHER
-                    _accumulate(sums, at, TOGETHER, coupling, columns, (first + k) * degrees + c)
+            accumulate(row_sums, 0, size, coupling, rows, i)
+            accumulate(column_sums, 0, size, coupling, columns, j)
 
 
 @njit(**JIT)
@@ -367,7 +288,7 @@ def contract_steep_blocks(  # type: ignore[no-untyped-def]
     """Contract the blocks that `contract_blocks` leaves out; the sums (4, L) need no further decay."""
     for k in range(places.shape[0]):
         row, column = blocks[k, 0], blocks[k, 1]
-        if _path(row, column, smooth, gentle, steep) == STEEP:
+        if path_of(row, column, smooth, gentle, steep) == STEEP:
             tile, top, edge = tiles[places[k, 0]], places[k, 1], places[k, 2]
             contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, row * size, rows, columns)
 

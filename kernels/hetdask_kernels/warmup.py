@@ -10,11 +10,10 @@ import numpy as np
 from hetdask_kernels._jit import LANES
 from hetdask_kernels.block_sums import block_sums, weighted_products
 from hetdask_kernels.blocks import Nodes, block_model
-from hetdask_kernels.compress import polynomials_needed
+from hetdask_kernels.compress import contract_panels, polynomials_needed
 from hetdask_kernels.contract import (
     COMPRESSED,
     contract_blocks,
-    contract_panels,
     contract_steep_blocks,
     data_product,
     data_products,
