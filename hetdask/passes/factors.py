@@ -16,6 +16,7 @@ from hetdask_kernels import (
     STEEP_RANGE,
     TOGETHER,
     block_factors,
+    by_degree,
     frame_curves,
     frame_gains,
     frame_steps,
@@ -202,7 +203,7 @@ class CompressedFactors:
     ----------
     basis : (block, d) float64
     left, right : (M, 4, n_blocks·d) float64
-        Coefficients.
+        Coefficients, those of the right factors by degree (`hetdask_kernels.by_degree`).
     smooth : (M, n_blocks) bool
         Blocks on which they describe the factors, and their products with the gains, to rounding.
     used : (M, 2) int64
@@ -235,4 +236,4 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     smooth = needed.max(axis=1) <= degrees
     used = TOGETHER * -(-np.where(smooth[:, None], needed, 1).max(axis=2) // TOGETHER)
     left = factors.project(factors.left, basis) if both else np.zeros_like(right)
-    return CompressedFactors(basis, left, right, smooth, used)
+    return CompressedFactors(basis, left, by_degree(right, degrees), smooth, used)

@@ -26,6 +26,7 @@ from hetdask_kernels import (
     COMPRESSED,
     FIRST_ROW,
     LANES,
+    by_block,
     contract_blocks,
     contract_panels,
     contract_steep_blocks,
@@ -146,7 +147,7 @@ def _add_data(
     if degrees:
         rows += expand(few_rows, few.basis)
         if both:
-            columns += expand(few_columns, few.basis)
+            columns += expand(by_block(few_columns, degrees), few.basis)
     held = np.array(list(pieces), dtype=np.int64)
     if both:
         decays = (factors.to_last, factors.from_first)

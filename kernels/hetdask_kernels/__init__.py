@@ -6,6 +6,8 @@ No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetda
 from hetdask_kernels._jit import GROUPS, LANES
 from hetdask_kernels.compress import (
     TOGETHER,
+    by_block,
+    by_degree,
     contract_panels,
     expand,
     panel,
@@ -36,6 +38,8 @@ __all__ = [
     "STEEP_RANGE",
     "TOGETHER",
     "block_factors",
+    "by_block",
+    "by_degree",
     "contract_blocks",
     "contract_panels",
     "contract_steep_blocks",

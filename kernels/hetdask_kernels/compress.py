@@ -18,7 +18,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, REORDER
-from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of
+from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of, spread
 from hetdask_kernels.factors import block_coupling
 
 Array = NDArray[np.float64]
@@ -53,13 +53,24 @@ def expand(coefficients: Array, basis: Array) -> Array:
     return np.asarray(coefficients.reshape(-1, basis.shape[1]) @ basis.T).reshape(*coefficients.shape[:-1], -1)
 
 
-def panel(tiles: Sequence[Array]) -> Array:
-    """Columns of neighbouring tiles (n, d) side by side, as a matrix (n, count·d).
+def by_degree(coefficients: Array, degrees: int) -> Array:
+    """Coefficients (..., n_blocks·d) in another order: the first `TOGETHER` of every block, then the next ones.
 
-    The first `TOGETHER` of every tile come first, then the next ones: those that are used are the first of a row.
+    Those that are used are the first of a row then.
     """
-    joined = np.stack(tiles, axis=1).reshape(len(tiles[0]), len(tiles), -1, TOGETHER)
-    return joined.swapaxes(1, 2).reshape(len(joined), -1)
+    parts = coefficients.reshape(*coefficients.shape[:-1], -1, degrees // TOGETHER, TOGETHER)
+    return parts.swapaxes(-3, -2).reshape(coefficients.shape)
+
+
+def by_block(coefficients: Array, degrees: int) -> Array:
+    """The inverse of `by_degree`."""
+    parts = coefficients.reshape(*coefficients.shape[:-1], degrees // TOGETHER, -1, TOGETHER)
+    return parts.swapaxes(-3, -2).reshape(coefficients.shape)
+
+
+def panel(tiles: Sequence[Array]) -> Array:
+    """Columns of neighbouring tiles (n, d) as a matrix (n, count·d), by degree."""
+    return by_degree(np.concatenate(tiles, axis=1), tiles[0].shape[1])
 
 
 @njit(**JIT)
@@ -131,40 +142,35 @@ def contract_panels(  # type: ignore[no-untyped-def]
         Whether the column sums are wanted.
     left : (4, n_blocks·height) float64
     right : (4, n_blocks·degrees) float64
-        Factors, or their coefficients in the polynomials.
+        Factors, or their coefficients in the polynomials: those of the columns by degree.
     smooth, gentle, steep, exponent, phase
         As in `contract_blocks`.
     size : int
         Frames in a block.
     rows, columns : (4, n_blocks·height), (4, n_blocks·degrees) float64
-        Added to.
+        Added to; columns by degree.
     """
-    start = 0
+    start, n_blocks = 0, smooth.size
     kept = used if path == COMPRESSED else np.full(2, height)
     for p in range(panels.shape[0]):
         row, first, count = panels[p, 0], panels[p, 1], panels[p, 2]
         matrix = values[start : start + height * count * degrees].reshape((height, count * degrees))
         start += height * count * degrees
-        later, sums = np.zeros((4, count * degrees)), np.zeros((4, count * degrees))
-        along, wanted = np.zeros((4, height)), False
+        coupling, wanted = np.zeros((4, count * TOGETHER)), False
         for k in range(count):
             if path_of(row, first + k, smooth, gentle, steep) == path:
                 wanted = True
-                coupling = block_coupling(row, first + k, size, exponent, phase)
-                for c in range(0, used.max(), TOGETHER):
-                    at = c * count + k * TOGETHER
-                    accumulate(right, (first + k) * degrees + c, TOGETHER, coupling, later, at)
+                decay = block_coupling(row, first + k, size, exponent, phase)
+                spread(decay, coupling, k * TOGETHER, (k + 1) * TOGETHER)
         if not wanted:
             continue
+        along, later, sums = np.zeros((4, height)), np.zeros((4, count * degrees)), np.zeros((4, count * degrees))
+        for c in range(0, used.max(), TOGETHER):
+            accumulate(right, c * n_blocks + first * TOGETHER, coupling, later, c * count)
         _contract_panel(matrix, kept, used * count, left, row * height, later, both, along, sums)
         for r in range(4):
             for i in range(height):
                 rows[r, row * height + i] += along[r, i]
-        if not both:
-            continue
-        for k in range(count):
-            if path_of(row, first + k, smooth, gentle, steep) == path:
-                coupling = block_coupling(row, first + k, size, exponent, phase)
-                for c in range(0, used.max(), TOGETHER):
-                    at = c * count + k * TOGETHER
-                    accumulate(sums, at, TOGETHER, coupling, columns, (first + k) * degrees + c)
+        if both:
+            for c in range(0, used.max(), TOGETHER):
+                accumulate(sums, c * count, coupling, columns, c * n_blocks + first * TOGETHER)

@@ -207,17 +207,30 @@ def contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, fr
 
 
 @njit(**JIT)
-def accumulate(raw, begin, count, coupling, total, first):  # type: ignore[no-untyped-def]
-    """Add raw sums (4, ...), multiplied by the coupling between two blocks, to total (4, ...): `count` of them.
+def spread(decay, coupling, begin, end):  # type: ignore[no-untyped-def]
+    """Write the coupling between two blocks to some columns of `coupling` (4, ...)."""
+    for i in range(begin, end):
+        coupling[0, i], coupling[1, i], coupling[2, i], coupling[3, i] = decay
 
-    The first is at `begin`, and goes to `first`.
+
+@njit(fastmath=REORDER, **JIT)
+def accumulate(raw, begin, coupling, total, first):  # type: ignore[no-untyped-def]
+    """Add raw sums (4, ...) from `begin` on, multiplied by `coupling` (4, n), to total (4, ...) from `first` on.
+
+    One row after the other: with more of them the compiler would not check that they do not overlap.
     """
-    for i in range(count):
-        k, n = begin + i, first + i
-        total[0, n] += coupling[0] * raw[0, k]
-        total[1, n] += coupling[1] * raw[1, k]
-        total[2, n] += coupling[2] * raw[2, k] - coupling[3] * raw[3, k]
-        total[3, n] += coupling[2] * raw[3, k] + coupling[3] * raw[2, k]
+    n = coupling.shape[1]
+    for r in range(2):
+        x, c, out = raw[r, begin : begin + n], coupling[r], total[r, first : first + n]
+        for i in range(n):
+            out[i] += c[i] * x[i]
+    re, im, x, y = coupling[2], coupling[3], raw[2, begin : begin + n], raw[3, begin : begin + n]
+    out = total[2, first : first + n]
+    for i in range(n):
+        out[i] += re[i] * x[i] - im[i] * y[i]
+    out = total[3, first : first + n]
+    for i in range(n):
+        out[i] += re[i] * y[i] + im[i] * x[i]
 
 
 PIXELS, COMPRESSED, FIRST_ROW, STEEP = 0, 1, 2, 3
@@ -269,16 +282,16 @@ def contract_blocks(  # type: ignore[no-untyped-def]
     rows, columns : (4, n_blocks·size) float64
         Added to; still to be multiplied by the decay between each frame and the edge of its block.
     """
-    row_sums, column_sums = np.empty((4, size)), np.empty((4, size))
+    row_sums, column_sums, coupling = np.empty((4, size)), np.empty((4, size)), np.empty((4, size))
     for k in range(places.shape[0]):
         row, column = blocks[k, 0], blocks[k, 1]
         if path_of(row, column, smooth, gentle, steep) == PIXELS:
-            coupling = block_coupling(row, column, size, exponent, phase)
+            spread(block_coupling(row, column, size, exponent, phase), coupling, 0, size)
             i, j = row * size, column * size
             tile, top, edge = tiles[places[k, 0]], places[k, 1], places[k, 2]
             contract_block(tile, top, edge, row == column, baseline, left, i, right, j, row_sums, column_sums, both)
-            accumulate(row_sums, 0, size, coupling, rows, i)
-            accumulate(column_sums, 0, size, coupling, columns, j)
+            accumulate(row_sums, 0, coupling, rows, i)
+            accumulate(column_sums, 0, coupling, columns, j)
 
 
 @njit(**JIT)
