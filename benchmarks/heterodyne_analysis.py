@@ -259,7 +259,7 @@ def fits_here(experiment: Experiment, c2: NDArray[np.float32], path: Path) -> di
     cases: dict[str, Case] = {}
     for name, start in STARTS.items():
         began = time.process_time()
-        found = fit(store, experiment, start, InlineRunner())
+        found = fit(store, experiment, start, InlineRunner(), None)
         cases[name] = {
             "status": found["status"],
             "excess": found["excess"],

@@ -97,8 +97,6 @@ def _usual(sums: ResidualSums) -> Array:
 
 
 def _of_angle(sums: ResidualSums, m: int, usual: float, cell: int) -> Iterator[Deviation]:
-    from scipy.ndimage import find_objects, label
-
     if usual == 0.0:
         return
     points, total, square, beyond = sums.frames[m]
@@ -106,20 +104,28 @@ def _of_angle(sums: ResidualSums, m: int, usual: float, cell: int) -> Iterator[D
     mean = total / np.maximum(points, 1.0)
     far = (beyond > MOST * points) | _shifted(mean, usual, points >= LEAST_POINTS)
     far &= points >= LEAST_POINTS
-    runs, count = label(far)
-    for (rows,) in find_objects(runs, count):
+    for _, (rows,) in _connected(far):
         excess = float(square[rows].sum() / points[rows].sum()) / usual
         yield Deviation(m, (rows.start, rows.stop), (0, n_frames), excess, whole=True)
     points, _, square, beyond = sums.cells[m]
     edges = np.minimum(np.arange(points.shape[0] + 1) * cell, n_frames)
     bad = np.diff(np.concatenate([[0], np.cumsum(far)])[edges]) > 0
     held = (points >= LEAST_POINTS) & ~(bad[:, None] | bad)
-    regions, count = label(held & (beyond > MOST * points))
-    for k, (rows, columns) in enumerate(find_objects(regions, count)):
-        inside = regions == k + 1
+    for inside, (rows, columns) in _connected(held & (beyond > MOST * points)):
         excess = float(square[inside].sum() / points[inside].sum()) / usual
         first, second = ((int(edges[x.start]), int(edges[x.stop])) for x in (rows, columns))
         yield Deviation(m, first, second, excess, whole=False)
+
+
+def _connected(marked: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], tuple[slice, ...]]]:
+    """Connected regions of an array, each as an array of the same shape, and slices that enclose it."""
+    if not marked.any():  # as in most fits, which need not load what finds them
+        return
+    from scipy.ndimage import find_objects, label
+
+    regions, count = label(marked)
+    for k, enclosing in enumerate(find_objects(regions, count)):
+        yield regions == k + 1, enclosing
 
 
 def _shifted(mean: Array, usual: float, held: NDArray[np.bool_]) -> NDArray[np.bool_]:

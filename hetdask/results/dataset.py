@@ -1,4 +1,4 @@
-"""The result as an `xarray.Dataset`, in memory and as ``result.zarr``.
+"""What ``result.zarr`` and the `xarray.Dataset` of a result hold.
 
 Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the order of the store; q beside it), ``time``
 (frames), ``t1`` and ``t2`` (blocks of frames), ``waiting_time`` and ``lag`` (one-time cuts), ``evaluation`` (history),
@@ -10,38 +10,25 @@ Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the orde
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
-import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
 from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import INTERVALS
-from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
-from hetdask.results.result import DATASET_FOLDER, SCHEMA, Result
+from hetdask.results.result import SCHEMA, Result
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from hetdask.fitting import HistoryEntry
 
 Array = NDArray[np.float64]
-
-MAP_NAMES: Final = {
-    "data": "measured two-time correlation, block mean",
-    "model": "fitted two-time correlation, block mean over the same pixels",
-    "residual": "data - model",
-}
-CUT_NAMES: Final = {
-    "cut_data": "measured two-time correlation against lag",
-    "cut_model": "fitted two-time correlation against lag",
-    "cut_pixels": "pixels in the mean at each lag",
-}
-
 
 CURVES: Final = (
     ("J_ref", "j_ref", "Å²/s", "transport rate of the reference"),
@@ -53,6 +40,45 @@ CURVES: Final = (
 
 ALONG: Final = 1e-3
 """Share of its parts by which a curve moves along an open direction, where these cancel except for rounding."""
+
+
+class Variable(NamedTuple):
+    """Values with named dimensions."""
+
+    dims: tuple[str, ...]
+    values: NDArray[Any]
+    attrs: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Contents:
+    """Variables by name, those that are coordinates apart: a dataset without xarray, which takes long to load."""
+
+    variables: dict[str, Variable]
+    coordinates: dict[str, Variable]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset) -> Self:
+        """Those of a dataset, in memory."""
+
+        def loaded(parts: Mapping[Hashable, xr.DataArray]) -> dict[str, Variable]:
+            return {
+                str(name): Variable(tuple(map(str, part.dims)), part.to_numpy(), dict(part.attrs))
+                for name, part in parts.items()
+            }
+
+        return cls(loaded(dataset.data_vars), loaded(dataset.coords), dict(dataset.attrs))
+
+    def to_xarray(self) -> xr.Dataset:
+        """The dataset."""
+        import xarray as xr
+
+        variables, coordinates = (
+            {name: xr.Variable(*variable) for name, variable in part.items()}
+            for part in (self.variables, self.coordinates)
+        )
+        return xr.Dataset(variables, coords=coordinates, attrs=self.attrs)
 
 
 def frame_times(result: Result) -> Array:
@@ -89,12 +115,17 @@ def _column(entries: Iterable[Any], name: str) -> Array:
     return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
 
 
-def _variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> xr.Variable:
-    return xr.Variable(dims, values, {"units": units, "long_name": long_name})
+def _plain(dims: str | tuple[str, ...], values: Any, **attrs: Any) -> Variable:
+    return Variable((dims,) if isinstance(dims, str) else dims, np.asarray(values), attrs)
 
 
-def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Array | None = None) -> xr.Dataset:
-    """Dataset of everything but the maps.
+def described(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> Variable:
+    """A variable with its unit and name in words."""
+    return _plain(dims, values, units=units, long_name=long_name)
+
+
+def light_contents(result: Result, history: Sequence[HistoryEntry], refitted: Array | None = None) -> Contents:
+    """Everything but the maps.
 
     Parameters
     ----------
@@ -107,15 +138,15 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     parameters, angles = result.parameters.values(), result.angles
     time = frame_times(result)
     rates = dynamics({name: parameter.value for name, parameter in result.parameters.items()}, time)
-    variables: dict[str, xr.Variable] = {
-        "unit": xr.Variable("parameter", [parameter.unit for parameter in parameters]),
-        "fixed": xr.Variable("parameter", [parameter.fixed for parameter in parameters]),
-        "at_bound": xr.Variable("parameter", [parameter.at_bound or "" for parameter in parameters]),
-        "identified": xr.Variable("parameter", [bool(parameter.identified) for parameter in parameters]),
+    variables: dict[str, Variable] = {
+        "unit": _plain("parameter", [parameter.unit for parameter in parameters]),
+        "fixed": _plain("parameter", [parameter.fixed for parameter in parameters]),
+        "at_bound": _plain("parameter", [parameter.at_bound or "" for parameter in parameters]),
+        "identified": _plain("parameter", [bool(parameter.identified) for parameter in parameters]),
     }
     for name in ("value", "stderr", "stderr_iid", "start", "min", "max"):
         text = "see the variable unit"
-        variables[name] = _variable("parameter", _column(parameters, name), text, name)
+        variables[name] = described("parameter", _column(parameters, name), text, name)
     for name, units, long_name in (
         ("contrast", "", "contrast"),
         ("offset", "", "offset"),
@@ -129,19 +160,19 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
         ("level_p_value", "", "probability of such a level or a higher one by chance"),
         ("reduced_chi_squared", "", "chi-squared per degree of freedom"),
     ):
-        variables[name] = _variable("phi", _column(angles, name), units, long_name)
-    variables["n_points"] = _variable("phi", np.array([angle.n_points for angle in angles]), "", "fitted pixels")
+        variables[name] = described("phi", _column(angles, name), units, long_name)
+    variables["n_points"] = described("phi", np.array([angle.n_points for angle in angles]), "", "fitted pixels")
     errors = curve_errors(result, rates)
     for name, curve, units, long_name in CURVES:
-        variables[name] = _variable("time", getattr(rates, curve), units, long_name)
-        variables[f"{name}_stderr"] = _variable("time", errors[curve], units, f"standard error of the {long_name}")
-    variables["quality"] = xr.Variable("phi", [angle.quality for angle in angles])
+        variables[name] = described("time", getattr(rates, curve), units, long_name)
+        variables[f"{name}_stderr"] = described("time", errors[curve], units, f"standard error of the {long_name}")
+    variables["quality"] = _plain("phi", [angle.quality for angle in angles])
     names, correlations = result.correlations.names, result.correlations
     for name, matrix, text in (
         ("correlation", correlations.matrix, "correlation coefficient; NaN where there is none"),
         ("covariance", correlations.covariance, "covariance, in the units of both parameters; NaN where there is none"),
     ):
-        variables[name] = _variable(("parameter", "other"), _of_all(names, matrix), "", text)
+        variables[name] = described(("parameter", "other"), _of_all(names, matrix), "", text)
     variables.update(_history(history))
     variables.update(_methods(result))
     variables.update(_optima(result))
@@ -150,17 +181,17 @@ def light_dataset(result: Result, history: Sequence[HistoryEntry], refitted: Arr
     variables.update(_profiles(result))
     variables.update(_goodness(result.goodness))
     variables.update(_outliers(result.outliers))
-    variables["seconds"] = _variable("stage", list(result.timings.values()), "s", "time spent")
-    return xr.Dataset(
+    variables["seconds"] = described("stage", list(result.timings.values()), "s", "time spent")
+    return Contents(
         variables,
-        coords={
-            "parameter": list(NAMES),
-            "other": list(NAMES),
-            "method": list(result.methods),
-            "stage": list(result.timings),
-            "phi": _variable("phi", _column(angles, "phi"), "deg", "azimuth"),
-            "q": _variable("phi", _column(angles, "q"), "1/Å", "wavevector"),
-            "time": _variable("time", time, "s", "time"),
+        {
+            "parameter": _plain("parameter", NAMES),
+            "other": _plain("other", NAMES),
+            "method": _plain("method", list(result.methods)),
+            "stage": _plain("stage", list(result.timings)),
+            "phi": described("phi", _column(angles, "phi"), "deg", "azimuth"),
+            "q": described("phi", _column(angles, "q"), "1/Å", "wavevector"),
+            "time": described("time", time, "s", "time"),
         },
         attrs={
             "schema": SCHEMA,
@@ -189,30 +220,30 @@ def _of_all(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> A
     return full
 
 
-def _methods(result: Result) -> dict[str, xr.Variable]:
+def _methods(result: Result) -> dict[str, Variable]:
     methods = result.methods.values()
     values = np.array([[method.values[name] for name in NAMES] for method in methods])
     return {
-        "method_values": _variable(("method", "parameter"), values, "see the variable unit", "values by each method"),
-        "method_chi_squared": _variable("method", _column(methods, "chi_squared"), "", "chi-squared"),
-        "method_seconds": _variable("method", _column(methods, "seconds"), "s", "time spent"),
-        "method_status": xr.Variable("method", [method.status for method in methods]),
+        "method_values": described(("method", "parameter"), values, "see the variable unit", "values by each method"),
+        "method_chi_squared": described("method", _column(methods, "chi_squared"), "", "chi-squared"),
+        "method_seconds": described("method", _column(methods, "seconds"), "s", "time spent"),
+        "method_status": _plain("method", [method.status for method in methods]),
     }
 
 
-def _optima(result: Result) -> dict[str, xr.Variable]:
+def _optima(result: Result) -> dict[str, Variable]:
     optima = [] if result.search is None else result.search.optima
     if not optima:
         return {}
     values = np.array([[one.values[name] for name in NAMES] for one in optima])
     return {
-        "optimum_values": _variable(("optimum", "parameter"), values, "see the variable unit", "other optima"),
-        "optimum_excess": _variable("optimum", _column(optima, "excess"), "", "their chi-squared over this, less 1"),
-        "optimum_contender": xr.Variable("optimum", [one.contender for one in optima]),
+        "optimum_values": described(("optimum", "parameter"), values, "see the variable unit", "other optima"),
+        "optimum_excess": described("optimum", _column(optima, "excess"), "", "their chi-squared over this, less 1"),
+        "optimum_contender": _plain("optimum", [one.contender for one in optima]),
     }
 
 
-def _weighting(result: Result) -> dict[str, xr.Variable]:
+def _weighting(result: Result) -> dict[str, Variable]:
     """Estimates of ordinary least squares beside weighted ones."""
     if result.weighting is None or not result.weighting.plain:
         return {}
@@ -221,46 +252,44 @@ def _weighting(result: Result) -> dict[str, xr.Variable]:
     values = [np.nan if one is None else one.value for one in known]
     errors = [np.nan if one is None or one.stderr is None else one.stderr for one in known]
     return {
-        "plain_value": _variable("parameter", values, text, "value by ordinary least squares"),
-        "plain_stderr": _variable("parameter", errors, text, "its standard error"),
+        "plain_value": described("parameter", values, text, "value by ordinary least squares"),
+        "plain_stderr": described("parameter", errors, text, "its standard error"),
     }
 
 
-def _bootstrap(result: Result, refitted: Array | None) -> dict[str, xr.Variable]:
+def _bootstrap(result: Result, refitted: Array | None) -> dict[str, Variable]:
     if result.bootstrap is None or not result.bootstrap.parameters:
         return {}
     text, found = "see the variable unit", result.bootstrap.parameters
     errors = [found[name].stderr if name in found else np.nan for name in NAMES]
-    variables = {"bootstrap_stderr": _variable("parameter", errors, text, "standard deviation of refits")}
+    variables = {"bootstrap_stderr": described("parameter", errors, text, "standard deviation of refits")}
     for name in INTERVALS:
         ends = [getattr(found[x], name) if x in found else (np.nan, np.nan) for x in NAMES]
         long_name = f"interval that holds {name.removeprefix('interval_')} % of the refits"
-        variables[f"bootstrap_{name}"] = _variable(("parameter", "end"), ends, text, long_name)
+        variables[f"bootstrap_{name}"] = described(("parameter", "end"), ends, text, long_name)
     if refitted is not None:
-        variables["bootstrap_values"] = _variable(("refit", "parameter"), refitted, text, "refits of simulated data")
+        variables["bootstrap_values"] = described(("refit", "parameter"), refitted, text, "refits of simulated data")
     return variables
 
 
-def _goodness(found: GoodnessResult | None) -> dict[str, xr.Variable]:
+def _goodness(found: GoodnessResult | None) -> dict[str, Variable]:
     """The checks as variables of a dataset."""
     if found is None:
         return {}
-    variable = xr.Variable(
+    variable = _plain(
         "check",
         [check.p_value for check in found.checks],
-        {
-            "units": "",
-            "long_name": "probability that noise alone looks as bad or worse",
-            "quality": found.quality,
-            "overall": found.p_value,
-            "verdict": found.text,
-            "recommendations": " ".join(found.recommendations),
-        },
+        units="",
+        long_name="probability that noise alone looks as bad or worse",
+        quality=found.quality,
+        overall=found.p_value,
+        verdict=found.text,
+        recommendations=" ".join(found.recommendations),
     )
-    return {"check_p_value": variable, "check": xr.Variable("check", [check.name for check in found.checks])}
+    return {"check_p_value": variable, "check": _plain("check", [check.name for check in found.checks])}
 
 
-def _profiles(result: Result) -> dict[str, xr.Variable]:
+def _profiles(result: Result) -> dict[str, Variable]:
     found = {} if result.profiles is None else result.profiles.parameters
     if not found:
         return {}
@@ -270,31 +299,31 @@ def _profiles(result: Result) -> dict[str, xr.Variable]:
         for place, one in zip(row, found.values(), strict=True):
             place[: len(one.values)] = getattr(one, name)
     variables = {
-        "profiled": xr.Variable("profiled", list(found)),
-        "profile_values": _variable(("profiled", "step"), rows["values"], text, "values held"),
-        "profile_deviance": _variable(
+        "profiled": _plain("profiled", list(found)),
+        "profile_values": described(("profiled", "step"), rows["values"], text, "values held"),
+        "profile_deviance": described(
             ("profiled", "step"), rows["deviance"], "", "rise of chi-squared in units of its noise"
         ),
     }
     for name in INTERVALS:
         ends = np.array([getattr(one, name) for one in found.values()], dtype=np.float64)
         long_name = f"interval of {name.removeprefix('interval_')} %; NaN where it is open"
-        variables[f"profile_{name}"] = _variable(("profiled", "end"), ends, text, long_name)
+        variables[f"profile_{name}"] = described(("profiled", "end"), ends, text, long_name)
     return variables
 
 
-def _outliers(found: Sequence[OutlierResult]) -> dict[str, xr.Variable]:
+def _outliers(found: Sequence[OutlierResult]) -> dict[str, Variable]:
     if not found:
         return {}
     none = (np.nan, np.nan)
     return {
-        "outlier_phi": _variable("outlier", _column(found, "phi"), "deg", "azimuth of the map"),
-        "outlier_q": _variable("outlier", _column(found, "q"), "1/Å", "wavevector of the map"),
-        "outlier_excess": _variable("outlier", _column(found, "excess"), "", "mean square residual over the usual one"),
-        "outlier_frames": _variable(
+        "outlier_phi": described("outlier", _column(found, "phi"), "deg", "azimuth of the map"),
+        "outlier_q": described("outlier", _column(found, "q"), "1/Å", "wavevector of the map"),
+        "outlier_excess": described("outlier", _column(found, "excess"), "", "mean square residual over the usual one"),
+        "outlier_frames": described(
             ("outlier", "end"), [one.frames for one in found], "", "first and last frame of the earlier time, from 1"
         ),
-        "outlier_other_frames": _variable(
+        "outlier_other_frames": described(
             ("outlier", "end"),
             [one.other_frames or none for one in found],
             "",
@@ -303,90 +332,13 @@ def _outliers(found: Sequence[OutlierResult]) -> dict[str, xr.Variable]:
     }
 
 
-def _history(history: Sequence[HistoryEntry]) -> dict[str, xr.Variable]:
+def _history(history: Sequence[HistoryEntry]) -> dict[str, Variable]:
     values = np.array([[entry.values[name] for name in NAMES] for entry in history]).reshape(len(history), len(NAMES))
     return {
-        "history_chi_squared": _variable("evaluation", _column(history, "chi_squared"), "", "chi-squared"),
-        "history_round": xr.Variable("evaluation", np.array([entry.round for entry in history], dtype=np.int64)),
-        "history_iteration": xr.Variable(
-            "evaluation", np.array([entry.iteration for entry in history], dtype=np.int64)
-        ),
-        "history_improved": xr.Variable("evaluation", np.array([entry.improved for entry in history], dtype=np.bool_)),
-        "history_seconds": _variable("evaluation", _column(history, "seconds"), "s", "time since the fit began"),
-        "history_values": _variable(("evaluation", "parameter"), values, "see the variable unit", "parameter values"),
+        "history_chi_squared": described("evaluation", _column(history, "chi_squared"), "", "chi-squared"),
+        "history_round": _plain("evaluation", np.array([entry.round for entry in history], dtype=np.int64)),
+        "history_iteration": _plain("evaluation", np.array([entry.iteration for entry in history], dtype=np.int64)),
+        "history_improved": _plain("evaluation", np.array([entry.improved for entry in history], dtype=np.bool_)),
+        "history_seconds": described("evaluation", _column(history, "seconds"), "s", "time since the fit began"),
+        "history_values": described(("evaluation", "parameter"), values, "see the variable unit", "parameter values"),
     }
-
-
-def map_coordinates(time: Array, limit: int) -> dict[str, xr.Variable]:
-    """Axes of the block-averaged maps and of the cuts.
-
-    Parameters
-    ----------
-    time : (N,) float64
-        Frame times, s.
-    limit : int
-        Most blocks along one side of a map.
-    """
-    block = block_size(time.size, limit)
-    centres = block_times(time, block)
-    waiting = np.array([time[first:stop].mean() for first, stop in cut_frames(time.size)])
-    coordinates = {
-        "t1": _variable("t1", centres, "s", "time of the first frame of a pair"),
-        "t2": _variable("t2", centres, "s", "time of the second frame of a pair"),
-        "waiting_time": _variable("waiting_time", waiting, "s", "time of the first frame of a pair, mean of the cut"),
-        "lag": _variable("lag", time - time[0], "s", "lag"),
-    }
-    for name in ("t1", "t2"):
-        coordinates[name].attrs["frames_per_block"] = block
-    return coordinates
-
-
-def write_dataset(folder: Path, dataset: xr.Dataset, maps: Iterable[AngleMaps] = (), limit: int = 0) -> None:
-    """Write a dataset as a Zarr v3 group; maps go to disk one by one as the iterable yields them.
-
-    Parameters
-    ----------
-    folder : Path
-        Must not exist.
-    dataset : xarray.Dataset
-    maps : iterable of AngleMaps
-        One per map, in order; only used with a `limit`.
-    limit : int
-        Most blocks along one side of a map; 0 writes no maps.
-    """
-    if not limit:
-        dataset.to_zarr(folder, mode="w-", zarr_format=3, consolidated=False)
-        return
-    coordinates = map_coordinates(dataset["time"].to_numpy(), limit)
-    dataset.assign_coords(coordinates).to_zarr(folder, mode="w-", zarr_format=3, consolidated=False)
-    size = {name: variable.size for name, variable in coordinates.items()} | {"phi": dataset.sizes["phi"]}
-    group = zarr.open_group(folder, mode="r+")
-    arrays = {}
-    for names, dims in ((MAP_NAMES, ("phi", "t1", "t2")), (CUT_NAMES, ("phi", "waiting_time", "lag"))):
-        shape = tuple(size[dim] for dim in dims)
-        for name, long_name in names.items():
-            arrays[name] = group.create_array(
-                name,
-                shape=shape,
-                chunks=(1, *shape[1:]),
-                dtype="int32" if name == "cut_pixels" else "float32",
-                fill_value=0 if name == "cut_pixels" else float("nan"),
-                dimension_names=dims,
-                attributes={"units": "", "long_name": long_name},
-            )
-    for index, reduced in enumerate(maps):
-        for name, array in arrays.items():
-            array[index] = getattr(reduced, name)
-
-
-def open_dataset(folder: Path) -> xr.Dataset:
-    """Open a result.zarr; values are read when they are used.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder or the group in it.
-    """
-    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
-    dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
-    return dataset

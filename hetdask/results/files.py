@@ -24,8 +24,6 @@ from hetdask.results.report import REPORT_FILE, write_report
 from hetdask.results.result import DATASET_FOLDER, RESULT_FILE, Result, RunFacts, dump_json
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from hetdask.data.store import Store
     from hetdask.fitting import Refinement
     from hetdask.results.helper import ReportProcess
@@ -184,7 +182,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def save_result(result: Result, folder: Path) -> Path:
     """Write result.json and result.zarr; see `Result.save`."""
-    from hetdask.results.dataset import write_dataset
+    from hetdask.results.dataset import Contents
+    from hetdask.results.storage import write_contents
 
     folder = folder.absolute()
     with writing(folder):
@@ -192,14 +191,9 @@ def save_result(result: Result, folder: Path) -> Path:
         own = result._folder is not None and result._folder.absolute() == folder
         if not own:
             with _replacing(folder / DATASET_FOLDER) as temporary:
-                write_dataset(temporary, _detached(result.to_xarray()))
+                write_contents(temporary, Contents.of(result.to_xarray()))
         write_text(folder / RESULT_FILE, result.to_json())
     return folder
-
-
-def _detached(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset in memory, free of the encoding of the file it came from."""
-    return dataset.load().drop_encoding()
 
 
 def _reduced_maps(result: Result, store: Store, runner: Runner | None) -> Iterator[AngleMaps]:
@@ -264,7 +258,7 @@ def write_run(
     DataError
         If the folder can't be written or the store is damaged.
     """
-    from hetdask.results.dataset import write_dataset
+    from hetdask.results.storage import write_contents
 
     folder = Path(folder).absolute()
     result = Result.from_refinement(refinement, store, **facts)
@@ -274,7 +268,7 @@ def write_run(
         if config is not None:
             write_text(folder / CONFIG_FILE, dump_json(config))
         with _replacing(folder / DATASET_FOLDER) as temporary:
-            write_dataset(temporary, result.to_xarray(), _reduced_maps(result, store, runner), LIMIT)
+            write_contents(temporary, result._contents(), _reduced_maps(result, store, runner), LIMIT)
         result._folder = folder
         if report:
             refresh_report(result, folder, plots=plots, most_figures=most_figures)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hetdask.fitting.quality import QualityLevels
     from hetdask.fitting.uncertainty import Uncertainty
     from hetdask.results.build import StoreFacts
+    from hetdask.results.dataset import Contents
     from hetdask.results.plots import PlotKind, Width
 
 SCHEMA: Final = "hetdask.result/1"
@@ -460,11 +461,16 @@ class Result(Part):
         Parameters, scaling of the maps, dynamics and history; the block-averaged maps too if this result belongs
         to a run folder (they are read from there when they are used).
         """
-        from hetdask.results.dataset import light_dataset, open_dataset
+        from hetdask.results.storage import open_dataset
 
         if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
             return open_dataset(self._folder / DATASET_FOLDER)
-        return light_dataset(self, self._history, self._refitted)
+        return self._contents().to_xarray()
+
+    def _contents(self) -> Contents:
+        from hetdask.results.dataset import light_contents
+
+        return light_contents(self, self._history, self._refitted)
 
     def to_npz(self, path: str | Path, *, reduced: bool = False) -> Path:
         """Write data, model and residual with the keys that heterodyne-analysis gives ``fitted_data.npz``.

@@ -1,0 +1,130 @@
+"""``result.zarr`` on disk: written by zarr alone, since loading xarray takes longer than a small fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from hetdask.results.dataset import Contents, Variable, described
+from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
+from hetdask.results.result import DATASET_FOLDER
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+MAP_NAMES: Final = {
+    "data": "measured two-time correlation, block mean",
+    "model": "fitted two-time correlation, block mean over the same pixels",
+    "residual": "data - model",
+}
+CUT_NAMES: Final = {
+    "cut_data": "measured two-time correlation against lag",
+    "cut_model": "fitted two-time correlation against lag",
+    "cut_pixels": "pixels in the mean at each lag",
+}
+
+
+def map_coordinates(time: Array, limit: int) -> dict[str, Variable]:
+    """Axes of the block-averaged maps and of the cuts.
+
+    Parameters
+    ----------
+    time : (N,) float64
+        Frame times, s.
+    limit : int
+        Most blocks along one side of a map.
+    """
+    block = block_size(time.size, limit)
+    centres = block_times(time, block)
+    waiting = np.array([time[first:stop].mean() for first, stop in cut_frames(time.size)])
+    coordinates = {
+        "t1": described("t1", centres, "s", "time of the first frame of a pair"),
+        "t2": described("t2", centres, "s", "time of the second frame of a pair"),
+        "waiting_time": described("waiting_time", waiting, "s", "time of the first frame of a pair, mean of the cut"),
+        "lag": described("lag", time - time[0], "s", "lag"),
+    }
+    for name in ("t1", "t2"):
+        coordinates[name] = coordinates[name]._replace(attrs={**coordinates[name].attrs, "frames_per_block": block})
+    return coordinates
+
+
+def write_contents(folder: Path, contents: Contents, maps: Iterable[AngleMaps] = (), limit: int = 0) -> None:
+    """Write a Zarr v3 group that xarray opens; maps go to disk one by one as the iterable yields them.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    contents : Contents
+    maps : iterable of AngleMaps
+        One per map, in order; only used with a `limit`.
+    limit : int
+        Most blocks along one side of a map; 0 writes no maps.
+    """
+    coordinates = dict(contents.coordinates)
+    if limit:
+        coordinates |= map_coordinates(coordinates["time"].values, limit)
+    beside = [name for name, one in coordinates.items() if one.dims != (name,)]
+    attrs = contents.attrs | ({"coordinates": " ".join(beside)} if beside else {})
+    group = zarr.create_group(folder, zarr_format=3, attributes=attrs)
+    for name, variable in (contents.variables | coordinates).items():
+        _write(group, name, variable)
+    if not limit:
+        return
+    size = {name: one.values.size for name, one in coordinates.items() if one.dims == (name,)}
+    arrays = {}
+    for names, dims in ((MAP_NAMES, ("phi", "t1", "t2")), (CUT_NAMES, ("phi", "waiting_time", "lag"))):
+        shape = tuple(size[dim] for dim in dims)
+        for name, long_name in names.items():
+            arrays[name] = group.create_array(
+                name,
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype="int32" if name == "cut_pixels" else "float32",
+                fill_value=0 if name == "cut_pixels" else float("nan"),
+                dimension_names=dims,
+                attributes={"units": "", "long_name": long_name},
+            )
+    for index, reduced in enumerate(maps):
+        for name, array in arrays.items():
+            array[index] = getattr(reduced, name)
+
+
+def _write(group: zarr.Group, name: str, variable: Variable) -> None:
+    """Write a variable as one chunk."""
+    values = variable.values
+    options: dict[str, Any] = {"fill_value": float("nan")} if values.dtype.kind == "f" else {}
+    with warnings.catch_warnings():
+        # Strings of one length are no part of the specification yet; xarray writes them in this way.
+        warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
+        group.create_array(
+            name,
+            data=values,
+            chunks=tuple(max(n, 1) for n in values.shape),
+            dimension_names=variable.dims,
+            attributes=dict(variable.attrs),
+            **options,
+        )
+
+
+def open_dataset(folder: Path) -> xr.Dataset:
+    """Open a result.zarr; values are read when they are used.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder or the group in it.
+    """
+    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
+    import xarray as xr
+
+    dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
+    return dataset
