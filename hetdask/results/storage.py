@@ -99,8 +99,9 @@ def write_contents(folder: Path, contents: Contents, maps: Iterable[AngleMaps] =
 
 
 def _write(group: zarr.Group, name: str, variable: Variable) -> None:
-    """Write a variable as one chunk."""
+    """Write a variable as one chunk, maps as one each."""
     values = variable.values
+    chunks = (1, *values.shape[1:]) if values.ndim > 2 else values.shape
     options: dict[str, Any] = {"fill_value": float("nan")} if values.dtype.kind == "f" else {}
     with warnings.catch_warnings():
         # Strings of one length are no part of the specification yet; xarray writes them in this way.
@@ -108,7 +109,7 @@ def _write(group: zarr.Group, name: str, variable: Variable) -> None:
         group.create_array(
             name,
             data=values,
-            chunks=tuple(max(n, 1) for n in values.shape),
+            chunks=tuple(max(n, 1) for n in chunks),
             dimension_names=variable.dims,
             attributes=dict(variable.attrs),
             **options,

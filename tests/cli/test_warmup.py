@@ -68,4 +68,4 @@ def test_a_fit_without_figures_loads_nothing_for_drawing_learning_or_pages(confi
     done = subprocess.run([sys.executable, "-c", code, str(config)], capture_output=True, text=True, check=True)
     status, *modules = done.stdout.splitlines()[-1].split()
     assert status == "0"
-    assert not {"matplotlib", "PIL", "sklearn", "bokeh", "scipy.stats", "scipy.interpolate"} & set(modules)
+    assert not {"matplotlib", "PIL", "xarray", "sklearn", "bokeh", "scipy.stats", "scipy.interpolate"} & set(modules)

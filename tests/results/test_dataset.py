@@ -15,6 +15,7 @@ from hetdask.data.store import Store
 from hetdask.fitting import Refinement
 from hetdask.model import NAMES, dynamics
 from hetdask.results import Result
+from hetdask.results.storage import write_contents
 
 
 def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
@@ -44,6 +45,21 @@ def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
 
 def test_group_is_zarr_format_3(run_folder: Path) -> None:
     assert zarr.open_group(run_folder / "result.zarr", mode="r").metadata.zarr_format == 3
+
+
+def test_what_is_written_is_what_xarray_writes(result: Result, tmp_path: Path) -> None:
+    write_contents(tmp_path / "ours.zarr", result._contents())
+    result._contents().to_xarray().to_zarr(tmp_path / "theirs.zarr", zarr_format=3, consolidated=False)
+    ours, theirs = (
+        xr.open_zarr(tmp_path / name, consolidated=False, chunks=None).load() for name in ("ours.zarr", "theirs.zarr")
+    )
+    xr.testing.assert_identical(ours, theirs)
+
+
+def test_a_saved_result_holds_the_same_as_the_run(run_folder: Path, tmp_path: Path) -> None:
+    kept = Result.load(run_folder)
+    with kept.to_xarray() as before, Result.load(kept.save(tmp_path / "copy")).to_xarray() as after:
+        xr.testing.assert_identical(before.load(), after.load())
 
 
 def test_dynamics_are_those_of_the_model(result: Result) -> None:
