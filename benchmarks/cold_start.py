@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -121,6 +122,16 @@ def outcome(case: dict[str, Any]) -> str:
     return OUTCOMES[-1] if not succeeded(case) else f"found, {case['status'].replace('_', ' ')}"
 
 
+def ended(status: str, case: dict[str, Any]) -> bool:
+    """Whether a fit ended in this way."""
+    return bool(case["status"] == status)
+
+
+def came_out(kind: str, case: dict[str, Any]) -> bool:
+    """Whether this one of `OUTCOMES` is what a case came to."""
+    return outcome(case) == kind
+
+
 def groups_of(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """The cases of each stratum that has any, by what they are grouped by and by the stratum's name."""
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {
@@ -140,7 +151,7 @@ def by_stratum(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         f"{name} {key}": {
             "experiments": len(group),
             "success": significant(share(group, succeeded)),
-            **{status: significant(share(group, lambda case, s=status: case["status"] == s)) for status in STATUSES},
+            **{status: significant(share(group, partial(ended, status))) for status in STATUSES},
         }
         for name, strata in groups_of(cases).items()
         for key, group in strata.items()
@@ -160,7 +171,7 @@ def draw_figure(cases: Sequence[dict[str, Any]], path: Path) -> None:
         labels = [f"{key} ({len(group)})" for key, group in strata.items()]
         left = np.zeros(len(labels))
         for kind, color in zip(OUTCOMES, COLORS, strict=True):
-            part = np.array([share(group, lambda case, k=kind: outcome(case) == k) for group in strata.values()])
+            part = np.array([share(group, partial(came_out, kind)) for group in strata.values()])
             ax.barh(labels, part, left=left, color=color, label=kind)
             left += part
         ax.set(title=name, xlim=(0.0, 1.0))

@@ -113,12 +113,12 @@ def peers_model(parameters: Mapping[str, float], experiment: Experiment, phi: fl
     r = 1.0 - s
     norm = s**2 + r**2
     a, b = r[i] * r[j] * ref, s[i] * s[j] * sample
-    return (a**2 + b**2 + 2.0 * a * b * np.cos(phase)) / (norm[i] * norm[j])
+    return np.asarray((a**2 + b**2 + 2.0 * a * b * np.cos(phase)) / (norm[i] * norm[j]))
 
 
 def exact_model(parameters: Mapping[str, float], experiment: Experiment, phi: float) -> Array:
     """The model as hetdask computes it, with exact integrals."""
-    return correlation(parameters, experiment.time, phi, Q)[0][experiment.pairs]
+    return np.asarray(correlation(parameters, experiment.time, phi, Q)[0][experiment.pairs])
 
 
 MODELS: Final[dict[str, Model]] = {"trapezoidal (made the data)": peers_model, "exact (hetdask)": exact_model}

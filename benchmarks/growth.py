@@ -112,7 +112,8 @@ def roof(spots: Mapping[str, Spot], intensity: ArrayLike) -> NDArray[np.float64]
 def exponent_of(sizes: Sequence[int], timings: Sequence[Timing], least: int = 0) -> float:
     """Slope of log time against log size, from the sizes that count."""
     kept = [(size, timing.median) for size, timing in zip(sizes, timings, strict=True) if size >= least]
-    return float(np.polyfit(*np.log(np.array(kept)).T, 1)[0])
+    x, y = np.log(np.array(kept, dtype=np.float64)).T
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def growth(folder: Path, turns: int) -> dict[str, dict[int, Timing]]:

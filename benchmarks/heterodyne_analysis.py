@@ -302,8 +302,8 @@ def large(original: Original, seconds: float) -> dict[str, Case]:
         (original.folder / "large.json").write_text(json.dumps(content))
         folder = original.folder / f"run-{method}"
         program = Path(sysconfig.get_path("scripts")) / "hetdask"
-        words = [program, "fit", "large.json", "--method", method, "--memory-limit", "1GiB", "-o", folder, *options]
-        run = run_process(words, folder=original.folder)
+        words = ["fit", "large.json", "--method", method, "--memory-limit", "1GiB", "-o", str(folder), *options]
+        run = run_process([program, *words], folder=original.folder)
         result = json.loads((folder / "result.json").read_text())
         values = [result["parameters"][name]["value"] for name in NAMES]
         used = {"seconds": run.wall, "cpu_seconds": run.cpu, "peak_mib": round(run.peak_bytes / 2**20)}

@@ -202,7 +202,7 @@ def fit(
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings))
     forget(files_of(store))
-    command = [sys.executable, "-m", "hetdask.cli.main", "fit", config, "-q", "-o", run]
+    command: list[str | Path] = [sys.executable, "-m", "hetdask.cli.main", "fit", config, "-q", "-o", run]
     command += ["--workers", str(WORKERS), "--memory-limit", str(limit)]
     workers = Workers(scratch)
     variables = {"DASK_TEMPORARY_DIRECTORY": str(scratch)}

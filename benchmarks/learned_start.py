@@ -95,9 +95,11 @@ def compare(experiment: Experiment, runner: Runner, folder: Path, *, large: bool
 def scan_of(experiment: Experiment) -> Scan:
     """An experiment with Gaussian noise, to be made tile by tile."""
     sigma = experiment.noise_to_signal * experiment.contrast
-    each = (tuple(x.tolist()) for x in (experiment.phi, experiment.contrast, experiment.offset, sigma))
-    vector, frames = tuple(experiment.vector.tolist()), experiment.time.size
-    return Scan(vector, frames, experiment.dt, experiment.q, *each, seed=experiment.index)
+    vector, phi, contrast, offset, noise = (
+        tuple(x.tolist()) for x in (experiment.vector, experiment.phi, experiment.contrast, experiment.offset, sigma)
+    )
+    scaling = contrast, offset, noise
+    return Scan(vector, experiment.time.size, experiment.dt, experiment.q, phi, *scaling, seed=experiment.index)
 
 
 def median_ratio(cases: list[dict[str, Any]], key: str, above: str, below: str) -> float:

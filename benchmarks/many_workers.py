@@ -110,7 +110,7 @@ class Cluster:
 def seconds_of(process: psutil.Process) -> float:
     """CPU time of a process, s."""
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -286,7 +286,8 @@ def main() -> None:
         for case in cases
     ]
     show("A task for each worker", columns, rows)
-    foreseen = forecast(*models.values(), largest["scheduler_bytes_per_task"])
+    scheduler, client = models.values()
+    foreseen = forecast(scheduler, client, largest["scheduler_bytes_per_task"])
     show("Foretold", ("", ""), [(key, str(value)) for key, value in foreseen.items()])
     show_ratios(ratios)
     if options.figure is not None:

@@ -63,7 +63,7 @@ def simulated_maps(frames: int, phi: ArrayLike, q: float, dt: float, seed: int =
 
 @lru_cache(maxsize=1)
 def _dynamics(vector: tuple[float, ...], frames: int, dt: float) -> tuple[Dynamics, NDArray[np.float64]]:
-    d = dynamics(vector, dt * np.arange(frames))
+    d = dynamics(vector, dt * np.arange(frames, dtype=np.float64))
     return d, amplitudes(d.fraction)[0]
 
 
@@ -120,7 +120,7 @@ class TiledMap:
         g += ref[rows, None] * ref[columns] * decay_ref + sample[rows, None] * sample[columns] * decay_sample
         rng = np.random.default_rng((scan.seed, m, *rows[:1], *columns[:1]))
         noise = rng.standard_normal(g.shape, dtype=np.float32)
-        part = (scan.offset[m] + scan.contrast[m] * g + scan.sigma[m] * noise).astype(np.float32)
+        part = np.asarray(scan.offset[m] + scan.contrast[m] * g + scan.sigma[m] * noise, dtype=np.float32)
         part[rows[:, None] >= columns] = np.nan
         return part
 
@@ -174,6 +174,6 @@ def write_tiled_store(
     shard_bytes : int
     """
     phi = np.linspace(0.0, 180.0, angles, endpoint=False)
-    scaling = (tuple([SCALING[name]] * angles) for name in ("contrast", "offset", "sigma"))
-    scan = Scan(tuple(PARAMETERS.values()), frames, dt, q, tuple(phi.tolist()), *scaling)
+    contrast, offset, sigma = (tuple([SCALING[name]] * angles) for name in ("contrast", "offset", "sigma"))
+    scan = Scan(tuple(PARAMETERS.values()), frames, dt, q, tuple(phi.tolist()), contrast, offset, sigma)
     return write_scan(path, scan, runner, shard_bytes=shard_bytes)

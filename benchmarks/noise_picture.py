@@ -52,16 +52,16 @@ def main() -> None:
     }
     figure = Figure(figsize=(9.6, 3.4), layout="constrained")
     length = DT * FRAMES
+    images = []
     for axes, (title, panel) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         scale = float(np.nanstd(panel))
-        image = axes.imshow(
-            panel / scale, origin="lower", extent=(0, length, 0, length), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT
-        )
+        view = {"origin": "lower", "extent": (0, length, 0, length), "cmap": "RdBu_r", "vmin": -LIMIT, "vmax": LIMIT}
+        images.append(axes.imshow(panel / scale, **view))
         axes.set_title(f"{title}\nrms {scale:.2g}", fontsize=10)
         axes.set_xlabel("t₁ (s)")
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("t₂ (s)")
-    figure.colorbar(image, ax=axes, label="noise of c2 / its rms")
+    figure.colorbar(images[-1], ax=axes, label="noise of c2 / its rms")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     console.print(f"drawn to {path}")

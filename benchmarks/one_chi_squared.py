@@ -50,6 +50,9 @@ GOAL_IN_PROCESS: Final = 300.0
 GOAL_CLUSTER: Final = 30.0
 
 
+type Vector = Sequence[float] | np.ndarray
+
+
 class Peer:
     """Another package in its own process, with `variables` added to its environment; use as a context manager."""
 
@@ -63,7 +66,7 @@ class Peer:
     ) -> None:
         self._script = script
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [str(python), str(script), str(data)],
             env=os.environ | (variables or {}),
             stdin=subprocess.PIPE,
@@ -71,15 +74,18 @@ class Peer:
             stderr=self._errors,
             text=True,
         )
+        if process.stdin is None or process.stdout is None:  # which pipes are not
+            raise OSError("no pipe to the other package")
+        self._process, self._questions, self._answers = process, process.stdin, process.stdout
         self.version = str(self.ask(start)["version"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.stdin.close()
+        self._questions.close()
         self._process.wait(timeout=60)
-        self._process.stdout.close()
+        self._answers.close()
         self._errors.close()
 
     @property
@@ -87,15 +93,15 @@ class Peer:
         """High-water mark of its resident memory."""
         return resident_bytes(self._process.pid)[1]
 
-    def evaluate(self, parameters: Sequence[float]) -> float:
+    def evaluate(self, parameters: Vector) -> float:
         """Seconds that one χ² took there."""
         return float(self.ask(parameters)["seconds"])
 
-    def ask(self, question: Sequence[float]) -> dict[str, Any]:
+    def ask(self, question: Vector) -> dict[str, Any]:
         """What it answers to a parameter vector."""
-        self._process.stdin.write(json.dumps([float(x) for x in question]) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        self._questions.write(json.dumps([float(x) for x in question]) + "\n")
+        self._questions.flush()
+        answer = self._answers.readline()
         if not answer:
             self._process.wait(timeout=60)
             self._errors.seek(0)

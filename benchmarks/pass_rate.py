@@ -74,7 +74,7 @@ def pixel_matrix(store: Store) -> np.ndarray:
 
 def blas_product(matrix: np.ndarray) -> Callable[[int], float]:
     """Seconds of one product with a vector."""
-    vector = np.random.default_rng(1).standard_normal(matrix.shape[1]).astype(np.float32)
+    vector = np.random.default_rng(1).standard_normal(matrix.shape[1:], dtype=np.float32)
     out = np.empty(matrix.shape[0], dtype=np.float32)
     return lambda _: timed(lambda: np.matmul(matrix, vector, out=out))
 

@@ -220,8 +220,9 @@ def fitting_seconds(timings: Mapping[str, float]) -> float:
 def run_hetdask(folder: Path, outcome: Outcome, *options: str) -> None:
     """One `hetdask fit` in a process of its own."""
     run_folder = folder / f"run-{time.monotonic_ns()}"
-    command = [Path(sysconfig.get_path("scripts")) / "hetdask", "fit", "settings.json"]
-    outcome.processes.append(run_process([*command, "-o", run_folder, *options], folder=folder))
+    program = Path(sysconfig.get_path("scripts")) / "hetdask"
+    words = ["fit", "settings.json", "-o", str(run_folder), *options]
+    outcome.processes.append(run_process([program, *words], folder=folder))
     result = json.loads((run_folder / "result.json").read_text())
     outcome.fits.append(fitting_seconds(result["timings"]))
     (method,) = result["methods"].values()

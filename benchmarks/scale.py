@@ -16,6 +16,7 @@ import argparse
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,7 +129,7 @@ def measure(size: Size, folder: Path, kept: Kept, turns: int) -> dict[str, dict[
             return one_pass(store(), workers, resident * held_bytes(store().shards()[0], store().tile))
 
         for name, workers, resident in (("streamed", WORKERS, 0), ("partly resident", WORKERS, 20), ("alone", 1, 0)):
-            found[name] = kept(size.name, name, lambda w=workers, r=resident: single(w, r))
+            found[name] = kept(size.name, name, partial(single, workers, resident))
     shutil.rmtree(path, ignore_errors=True)
     return found
 

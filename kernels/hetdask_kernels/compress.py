@@ -26,7 +26,6 @@ Array = NDArray[np.float64]
 TAIL: Final = 4
 """Highest coefficients that must be small before a function is believed to have no more large ones."""
 
-
 TOGETHER: Final = 8
 """Polynomials that are used or left out together, and whose coefficients lie side by side in a panel."""
 
