@@ -39,7 +39,6 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks/*.py
 	$(BIN)/lint-imports
 
 # Every warning counts: a broken link, a page that nothing leads to, a docstring that can't be read.

@@ -98,8 +98,8 @@ def scan_of(experiment: Experiment) -> Scan:
     vector, phi, contrast, offset, noise = (
         tuple(x.tolist()) for x in (experiment.vector, experiment.phi, experiment.contrast, experiment.offset, sigma)
     )
-    scaling = contrast, offset, noise
-    return Scan(vector, experiment.time.size, experiment.dt, experiment.q, phi, *scaling, seed=experiment.index)
+    axes = experiment.time.size, experiment.dt, experiment.q
+    return Scan(vector, *axes, phi, contrast, offset, noise, seed=experiment.index)
 
 
 def median_ratio(cases: list[dict[str, Any]], key: str, above: str, below: str) -> float:

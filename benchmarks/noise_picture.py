@@ -55,8 +55,11 @@ def main() -> None:
     images = []
     for axes, (title, panel) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         scale = float(np.nanstd(panel))
-        view = {"origin": "lower", "extent": (0, length, 0, length), "cmap": "RdBu_r", "vmin": -LIMIT, "vmax": LIMIT}
-        images.append(axes.imshow(panel / scale, **view))
+        images.append(
+            axes.imshow(
+                panel / scale, origin="lower", extent=(0, length, 0, length), cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT
+            )
+        )
         axes.set_title(f"{title}\nrms {scale:.2g}", fontsize=10)
         axes.set_xlabel("t₁ (s)")
         if axes.get_subplotspec().is_first_col():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -50,13 +50,13 @@ class Variable(NamedTuple):
     attrs: Mapping[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Contents:
     """Variables by name, those that are coordinates apart: a dataset without xarray, which takes long to load."""
 
     variables: dict[str, Variable]
     coordinates: dict[str, Variable]
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any]
 
     @classmethod
     def of(cls, dataset: xr.Dataset) -> Self:
@@ -119,9 +119,9 @@ def _plain(dims: str | tuple[str, ...], values: Any, **attrs: Any) -> Variable:
     return Variable((dims,) if isinstance(dims, str) else dims, np.asarray(values), attrs)
 
 
-def described(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> Variable:
-    """A variable with its unit and name in words."""
-    return _plain(dims, values, units=units, long_name=long_name)
+def described(dims: str | tuple[str, ...], values: Any, units: str, long_name: str, **attrs: Any) -> Variable:
+    """A variable with its unit, its name in words, and what else there is to say of it."""
+    return _plain(dims, values, units=units, long_name=long_name, **attrs)
 
 
 def light_contents(result: Result, history: Sequence[HistoryEntry], refitted: Array | None = None) -> Contents:
@@ -276,11 +276,11 @@ def _goodness(found: GoodnessResult | None) -> dict[str, Variable]:
     """The checks as variables of a dataset."""
     if found is None:
         return {}
-    variable = _plain(
+    variable = described(
         "check",
         [check.p_value for check in found.checks],
-        units="",
-        long_name="probability that noise alone looks as bad or worse",
+        "",
+        "probability that noise alone looks as bad or worse",
         quality=found.quality,
         overall=found.p_value,
         verdict=found.text,

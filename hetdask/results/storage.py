@@ -45,15 +45,12 @@ def map_coordinates(time: Array, limit: int) -> dict[str, Variable]:
     block = block_size(time.size, limit)
     centres = block_times(time, block)
     waiting = np.array([time[first:stop].mean() for first, stop in cut_frames(time.size)])
-    coordinates = {
-        "t1": described("t1", centres, "s", "time of the first frame of a pair"),
-        "t2": described("t2", centres, "s", "time of the second frame of a pair"),
+    return {
+        "t1": described("t1", centres, "s", "time of the first frame of a pair", frames_per_block=block),
+        "t2": described("t2", centres, "s", "time of the second frame of a pair", frames_per_block=block),
         "waiting_time": described("waiting_time", waiting, "s", "time of the first frame of a pair, mean of the cut"),
         "lag": described("lag", time - time[0], "s", "lag"),
     }
-    for name in ("t1", "t2"):
-        coordinates[name] = coordinates[name]._replace(attrs={**coordinates[name].attrs, "frames_per_block": block})
-    return coordinates
 
 
 def write_contents(folder: Path, contents: Contents, maps: Iterable[AngleMaps] = (), limit: int = 0) -> None:
@@ -75,8 +72,11 @@ def write_contents(folder: Path, contents: Contents, maps: Iterable[AngleMaps] =
     beside = [name for name, one in coordinates.items() if one.dims != (name,)]
     attrs = contents.attrs | ({"coordinates": " ".join(beside)} if beside else {})
     group = zarr.create_group(folder, zarr_format=3, attributes=attrs)
-    for name, variable in (contents.variables | coordinates).items():
-        _write(group, name, variable)
+    with warnings.catch_warnings():
+        # Strings of one length are no part of the specification yet; xarray writes them in this way.
+        warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
+        for name, variable in (contents.variables | coordinates).items():
+            _write(group, name, variable)
     if not limit:
         return
     size = {name: one.values.size for name, one in coordinates.items() if one.dims == (name,)}
@@ -103,17 +103,14 @@ def _write(group: zarr.Group, name: str, variable: Variable) -> None:
     values = variable.values
     chunks = (1, *values.shape[1:]) if values.ndim > 2 else values.shape
     options: dict[str, Any] = {"fill_value": float("nan")} if values.dtype.kind == "f" else {}
-    with warnings.catch_warnings():
-        # Strings of one length are no part of the specification yet; xarray writes them in this way.
-        warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
-        group.create_array(
-            name,
-            data=values,
-            chunks=tuple(max(n, 1) for n in chunks),
-            dimension_names=variable.dims,
-            attributes=dict(variable.attrs),
-            **options,
-        )
+    group.create_array(
+        name,
+        data=values,
+        chunks=tuple(max(n, 1) for n in chunks),
+        dimension_names=variable.dims,
+        attributes=dict(variable.attrs),
+        **options,
+    )
 
 
 def open_dataset(folder: Path) -> xr.Dataset:
@@ -124,8 +121,8 @@ def open_dataset(folder: Path) -> xr.Dataset:
     folder : Path
         The run folder or the group in it.
     """
-    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
     import xarray as xr
 
+    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
     dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
     return dataset
