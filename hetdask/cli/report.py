@@ -54,7 +54,7 @@ def command(
     click.echo(f"report: {page}")
     if figures is not None:
         with writing(folder):
-            drawn = write_paper_figures(folder / FIGURES_FOLDER, result.to_xarray(), figures, most)
+            drawn = write_paper_figures(folder / FIGURES_FOLDER, result.contents(), figures, most)
         click.echo(f"{len(drawn)} figures: {folder / FIGURES_FOLDER}")
     for export in exports:
         if export == "csv":

@@ -10,9 +10,9 @@ Dimensions: ``parameter`` (14, in the model's order), ``phi`` (maps, in the orde
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ ALONG: Final = 1e-3
 
 
 class Variable(NamedTuple):
-    """Values with named dimensions."""
+    """Values with named dimensions; the maps of a run folder are read when they are indexed."""
 
     dims: tuple[str, ...]
     values: NDArray[Any]
@@ -52,23 +52,31 @@ class Variable(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """Variables by name, those that are coordinates apart: a dataset without xarray, which takes long to load."""
+    """Variables by name, those that are coordinates apart: a dataset without xarray, which takes long to load.
+
+    ``contents[name]`` are the values of either.
+    """
 
     variables: dict[str, Variable]
     coordinates: dict[str, Variable]
     attrs: dict[str, Any]
 
-    @classmethod
-    def of(cls, dataset: xr.Dataset) -> Self:
-        """Those of a dataset, in memory."""
+    def __contains__(self, name: str) -> bool:
+        return name in self.variables or name in self.coordinates
 
-        def loaded(parts: Mapping[Hashable, xr.DataArray]) -> dict[str, Variable]:
-            return {
-                str(name): Variable(tuple(map(str, part.dims)), part.to_numpy(), dict(part.attrs))
-                for name, part in parts.items()
-            }
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return (self.variables if name in self.variables else self.coordinates)[name].values
 
-        return cls(loaded(dataset.data_vars), loaded(dataset.coords), dict(dataset.attrs))
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of each dimension."""
+        every = (*self.variables.values(), *self.coordinates.values())
+        return {dim: size for one in every for dim, size in zip(one.dims, one.values.shape, strict=True)}
+
+    @property
+    def frames_per_block(self) -> int:
+        """Frames along one side of a cell of the maps."""
+        return int(self.coordinates["t1"].attrs["frames_per_block"])
 
     def to_xarray(self) -> xr.Dataset:
         """The dataset."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hetdask.model.parameters import NAMES
 from hetdask.results.formatting import format_number
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from hetdask.results.dataset import Contents
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ def _range(values: Array, unit: str = "", digits: int = 3) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def angle_name(dataset: xr.Dataset, angle: int) -> str:
+def angle_name(contents: Contents, angle: int) -> str:
     """Azimuth of a map, with its wavevector where those differ.
 
     Returns
@@ -44,18 +45,18 @@ def angle_name(dataset: xr.Dataset, angle: int) -> str:
     str
         Such as "φ = 30°" or "φ = 30°, q = 0.0054 Å⁻¹".
     """
-    q = dataset["q"].to_numpy()
-    phi = format_number(float(dataset["phi"][angle])).replace("-", "−")
+    q = contents["q"]
+    phi = format_number(float(contents["phi"][angle])).replace("-", "−")
     text = f"φ = {phi}°"
     if np.ptp(q) > 1e-3 * q.mean():
         text += f", q = {format_number(float(q[angle]), 3)} Å⁻¹"
     return text
 
 
-def rate_text(dataset: xr.Dataset, name: str) -> str:
+def rate_text(contents: Contents, name: str) -> str:
     """A quantity of the dynamics against time."""
     title, unit = _RATES[name]
-    time, values = dataset["time"].to_numpy(), dataset[name].to_numpy()
+    time, values = contents["time"], contents[name]
     finite = np.flatnonzero(np.isfinite(values))
     if not finite.size:
         return f"{title} against time: no finite values."
@@ -64,22 +65,21 @@ def rate_text(dataset: xr.Dataset, name: str) -> str:
         f"{format_number(float(values[k]), 3)}{unit} at {format_number(float(time[k]), 3)} s" for k in (first, last)
     )
     text = f"{title} against time: {begin}, {end}; range {_range(values, unit)}."
-    if f"{name}_stderr" in dataset:
-        error = dataset[f"{name}_stderr"].to_numpy()
+    if f"{name}_stderr" in contents:
+        error = contents[f"{name}_stderr"]
         text += f" Standard error {_range(error, unit, 2)}, drawn as a band."
     return text
 
 
-def profile_text(dataset: xr.Dataset, index: int) -> str:
+def profile_text(contents: Contents, index: int) -> str:
     """Deviance along a parameter."""
-    one = dataset.isel(profiled=index)
-    name = str(one["profiled"].item())
-    unit = str(dataset["unit"].sel(parameter=name).item())
-    values, deviance = one["profile_values"].to_numpy(), one["profile_deviance"].to_numpy()
+    name = str(contents["profiled"][index])
+    unit = str(contents["unit"][NAMES.index(name)])
+    values, deviance = contents["profile_values"][index], contents["profile_deviance"][index]
     known = np.isfinite(values)
     parts = []
     for share in ("68", "95"):
-        low, high = one[f"profile_interval_{share}"].to_numpy().tolist()
+        low, high = contents[f"profile_interval_{share}"][index].tolist()
         begin = f"from {format_number(low, 5)}" if np.isfinite(low) else "open below"
         end = f"to {format_number(high, 5)}" if np.isfinite(high) else "open above"
         parts.append(f"{share} % {begin}, {end}")
@@ -90,51 +90,48 @@ def profile_text(dataset: xr.Dataset, index: int) -> str:
     )
 
 
-def scaling_text(dataset: xr.Dataset, name: str, title: str) -> str:
+def scaling_text(contents: Contents, name: str, title: str) -> str:
     """Contrast, offset or residual of all maps."""
-    values, phi = dataset[name].to_numpy(), dataset["phi"].to_numpy()
+    values, phi = contents[name], contents["phi"]
     text = f"{title} of {values.size} maps against azimuth from {_range(phi, '°')}: {_range(values)}"
     if name == "residual_rms":
         for other, what in (("expected_rms", "expected from noise"), ("sigma", "σ of one pixel")):
-            level = dataset[other].to_numpy()
+            level = contents[other]
             if np.isfinite(level).any():
                 text += f"; {what}: {_range(level)}"
     return text + "."
 
 
-def map_text(dataset: xr.Dataset, angle: int, name: str) -> str:
+def map_text(contents: Contents, angle: int, name: str) -> str:
     """One map."""
-    one = dataset.isel(phi=angle)
-    text = f"{_MAPS[name]} at {angle_name(dataset, angle)}: {_range(one[name].to_numpy(), digits=4)}"
+    text = f"{_MAPS[name]} at {angle_name(contents, angle)}: {_range(contents[name][angle], digits=4)}"
     if name == "residual":
-        return f"{text}; root mean square {format_number(float(one['residual_rms']), 3)} per pixel."
-    time = dataset["time"].to_numpy()
+        return f"{text}; root mean square {format_number(float(contents['residual_rms'][angle]), 3)} per pixel."
+    time = contents["time"]
     return f"{text} over times from {format_number(float(time[0]), 3)} to {format_number(float(time[-1]), 3)} s."
 
 
-def cuts_text(dataset: xr.Dataset, angle: int) -> str:
+def cuts_text(contents: Contents, angle: int) -> str:
     """One-time cuts of one map."""
-    one = dataset.isel(phi=angle)
     parts = []
-    for k, waiting in enumerate(dataset["waiting_time"].to_numpy()):
-        data = one["cut_data"].to_numpy()[k]
+    for waiting, data in zip(contents["waiting_time"], contents["cut_data"][angle], strict=True):
         known = data[np.isfinite(data)]
         if known.size:
             ends = " to ".join(format_number(float(end), 4) for end in (known[0], known[-1]))
             parts.append(f"from t₁ = {format_number(float(waiting), 3)} s {ends}")
     if not parts:
-        return f"One-time cuts at {angle_name(dataset, angle)}: no data."
+        return f"One-time cuts at {angle_name(contents, angle)}: no data."
     return (
-        f"Correlation against lag at {angle_name(dataset, angle)}, data as points with error bars and model as lines, "
-        f"shortest to longest lag: {'; '.join(parts)}. Their residuals are below."
+        f"Correlation against lag at {angle_name(contents, angle)}, data as points with error bars and model as "
+        f"lines, shortest to longest lag: {'; '.join(parts)}. Their residuals are below."
     )
 
 
-def history_text(dataset: xr.Dataset) -> str:
+def history_text(contents: Contents) -> str:
     """The evaluations of the fit."""
-    values = dataset["history_chi_squared"].to_numpy() / max(dataset.attrs["dof"], 1)
+    values = contents["history_chi_squared"] / max(contents.attrs["dof"], 1)
     finite = values[np.isfinite(values)]
-    rounds = np.unique(dataset["history_round"].to_numpy()).size
+    rounds = np.unique(contents["history_round"]).size
     text = f"Chi-squared per degree of freedom of {values.size} evaluations in {rounds} rounds of weighting"
     if not finite.size:
         return f"{text}: no finite values."

@@ -107,15 +107,15 @@ def _frames(result: Result) -> tuple[int, int]:
 
 def _reduced(result: Result) -> tuple[dict[str, Maps], int, int]:
     """Block means from the run folder: maps, their side, and frames per block."""
-    dataset = result.to_xarray()
-    if "data" not in dataset:
+    contents = result.contents()
+    if "data" not in contents:
         raise DataError(
             "this result holds no maps to export: load it from its run folder, such as Result.load('runs/sample-1')"
         )
 
     def read(name: str) -> Iterator[Array]:
-        for angle in range(dataset.sizes["phi"]):
-            yield symmetric(dataset[name].isel(phi=angle).to_numpy())
+        for angle in range(contents.sizes["phi"]):
+            yield symmetric(contents[name][angle])
 
     def unscaled() -> Iterator[Array]:
         for angle, one in zip(result.angles, read("model"), strict=True):
@@ -127,7 +127,7 @@ def _reduced(result: Result) -> tuple[dict[str, Maps], int, int]:
         "c2_theoretical_scaled": lambda: read("model"),
         "residuals": lambda: read("residual"),
     }
-    return maps, dataset.sizes["t1"], int(dataset["t1"].attrs["frames_per_block"])
+    return maps, contents.sizes["t1"], contents.frames_per_block
 
 
 def _unscaled(model: Array, angle: AngleResult) -> Array:

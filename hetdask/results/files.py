@@ -182,7 +182,6 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def save_result(result: Result, folder: Path) -> Path:
     """Write result.json and result.zarr; see `Result.save`."""
-    from hetdask.results.dataset import Contents
     from hetdask.results.storage import write_contents
 
     folder = folder.absolute()
@@ -191,7 +190,7 @@ def save_result(result: Result, folder: Path) -> Path:
         own = result._folder is not None and result._folder.absolute() == folder
         if not own:
             with _replacing(folder / DATASET_FOLDER) as temporary:
-                write_contents(temporary, Contents.of(result.to_xarray()))
+                write_contents(temporary, result.contents())
         write_text(folder / RESULT_FILE, result.to_json())
     return folder
 
@@ -268,7 +267,7 @@ def write_run(
         if config is not None:
             write_text(folder / CONFIG_FILE, dump_json(config))
         with _replacing(folder / DATASET_FOLDER) as temporary:
-            write_contents(temporary, result._contents(), _reduced_maps(result, store, runner), LIMIT)
+            write_contents(temporary, result.contents(), _reduced_maps(result, store, runner), LIMIT)
         result._folder = folder
         if report:
             refresh_report(result, folder, plots=plots, most_figures=most_figures)
@@ -301,12 +300,12 @@ def refresh_report(
         If the folder can't be written.
     """
     folder = Path(folder).absolute()
-    dataset = result.to_xarray() if plots else None
+    contents = result.contents() if plots else None
     with writing(folder):
         if helper is not None:
             helper.begin(folder, most_figures)
-        if dataset is not None:
-            write_figures(folder, dataset, most_figures)
+        if contents is not None:
+            write_figures(folder, contents, most_figures)
         if helper is not None and helper.finished():
             return folder / REPORT_FILE
-        return write_report(folder, result, dataset, write_text, most=most_figures)
+        return write_report(folder, result, contents, write_text, most=most_figures)

@@ -72,7 +72,7 @@ def main() -> None:
     if line := sys.stdin.readline():
         folder, most = json.loads(line)
         result = Result.load(folder)
-        write_report(Path(folder), result, result.to_xarray(), write_text, most=most)
+        write_report(Path(folder), result, result.contents(), write_text, most=most)
     gc.freeze()
 
 

@@ -14,7 +14,7 @@ from hetdask.results.sections import SECTIONS, Fields, Page
 from hetdask.results.sections.numbers import raised_unit, source_name, verdict
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from hetdask.results.dataset import Contents
 
 REPORT_FILE: Final = "report.html"
 TEMPLATE: Final = "report.html.j2"
@@ -50,7 +50,7 @@ def render_report(page: Page) -> str:
 def write_report(
     folder: Path,
     result: Result,
-    dataset: xr.Dataset | None,
+    contents: Contents | None,
     write: Callable[[Path, str], None],
     *,
     most: int,
@@ -61,12 +61,12 @@ def write_report(
     ----------
     folder : Path
     result : Result
-    dataset : xarray.Dataset or None
+    contents : Contents or None
         For the figures; None draws none.
     write : callable
     most : int
         Most maps that are shown in detail.
     """
     path = folder / REPORT_FILE
-    write(path, render_report(Page(result, dataset, most)))
+    write(path, render_report(Page(result, contents, most)))
     return path

@@ -465,11 +465,15 @@ class Result(Part):
 
         if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
             return open_dataset(self._folder / DATASET_FOLDER)
-        return self._contents().to_xarray()
+        return self.contents().to_xarray()
 
-    def _contents(self) -> Contents:
+    def contents(self) -> Contents:
+        """What `to_xarray` gives, as plain arrays: for figures and files of our own, without xarray."""
         from hetdask.results.dataset import light_contents
+        from hetdask.results.storage import read_contents
 
+        if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
+            return read_contents(self._folder / DATASET_FOLDER)
         return light_contents(self, self._history, self._refitted)
 
     def to_npz(self, path: str | Path, *, reduced: bool = False) -> Path:
@@ -535,7 +539,7 @@ class Result(Part):
         """
         from hetdask.results.plots import plot
 
-        return plot(self.to_xarray(), kind, angle, width)
+        return plot(self.contents(), kind, angle, width)
 
     def __repr__(self) -> str:
         """Status, quality and parameters in a few lines."""

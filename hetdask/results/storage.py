@@ -1,4 +1,4 @@
-"""``result.zarr`` on disk: written by zarr alone, since loading xarray takes longer than a small fit."""
+"""``result.zarr`` on disk: by zarr alone, since loading xarray takes longer than a small fit."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def write_contents(folder: Path, contents: Contents, maps: Iterable[AngleMaps] =
 
 def _write(group: zarr.Group, name: str, variable: Variable) -> None:
     """Write a variable as one chunk, maps as one each."""
-    values = variable.values
+    values = np.asarray(variable.values)
     chunks = (1, *values.shape[1:]) if values.ndim > 2 else values.shape
     options: dict[str, Any] = {"fill_value": float("nan")} if values.dtype.kind == "f" else {}
     group.create_array(
@@ -111,6 +111,19 @@ def _write(group: zarr.Group, name: str, variable: Variable) -> None:
         attributes=dict(variable.attrs),
         **options,
     )
+
+
+def read_contents(group: Path) -> Contents:
+    """What a result.zarr holds: maps and cuts are read when they are indexed, everything else now."""
+    opened = zarr.open_group(group, mode="r")
+    attrs = dict(opened.attrs)
+    beside = str(attrs.pop("coordinates", "")).split()
+    parts: tuple[dict[str, Variable], dict[str, Variable]] = ({}, {})
+    for name, array in opened.arrays():
+        dims: tuple[str, ...] = tuple(getattr(array.metadata, "dimension_names", None) or ())
+        values: Any = array if array.ndim > 2 else np.asarray(array[...])
+        parts[dims == (name,) or name in beside][name] = Variable(dims, values, dict(array.attrs))
+    return Contents(*parts, attrs)
 
 
 def open_dataset(folder: Path) -> xr.Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from hetdask.data.maps import prepare_map
 from hetdask.data.store import Store
@@ -17,8 +18,19 @@ from hetdask.fitting.deviations import Deviation
 from hetdask.fitting.goodness import Check, Goodness
 from hetdask.model import NAMES, PARAMETERS, as_vector, correlation
 from hetdask.results import Result
+from hetdask.results.dataset import Contents, Variable
 from hetdask.results.files import write_run
 from hetdask.results.result import RunFacts
+
+
+def contents_of(dataset: xr.Dataset) -> Contents:
+    """A dataset, which is easily changed, as figures and texts take it."""
+    variables, coordinates = (
+        {str(name): Variable(tuple(map(str, one.dims)), one.to_numpy(), one.attrs) for name, one in part.items()}
+        for part in (dataset.data_vars, dataset.coords)
+    )
+    return Contents(variables, coordinates, dataset.attrs)
+
 
 VALUES = {
     "D0_ref": 401.2345,

@@ -15,7 +15,7 @@ from hetdask.data.store import Store
 from hetdask.fitting import Refinement
 from hetdask.model import NAMES, dynamics
 from hetdask.results import Result
-from hetdask.results.storage import write_contents
+from hetdask.results.storage import read_contents, write_contents
 
 
 def test_group_opens_in_xarray_by_itself(run_folder: Path) -> None:
@@ -48,12 +48,23 @@ def test_group_is_zarr_format_3(run_folder: Path) -> None:
 
 
 def test_what_is_written_is_what_xarray_writes(result: Result, tmp_path: Path) -> None:
-    write_contents(tmp_path / "ours.zarr", result._contents())
-    result._contents().to_xarray().to_zarr(tmp_path / "theirs.zarr", zarr_format=3, consolidated=False)
+    write_contents(tmp_path / "ours.zarr", result.contents())
+    result.contents().to_xarray().to_zarr(tmp_path / "theirs.zarr", zarr_format=3, consolidated=False)
     ours, theirs = (
         xr.open_zarr(tmp_path / name, consolidated=False, chunks=None).load() for name in ("ours.zarr", "theirs.zarr")
     )
     xr.testing.assert_identical(ours, theirs)
+
+
+def test_what_is_written_is_read_without_xarray(result: Result, run_folder: Path, tmp_path: Path) -> None:
+    written = result.contents()
+    write_contents(tmp_path / "again.zarr", written)
+    xr.testing.assert_identical(read_contents(tmp_path / "again.zarr").to_xarray(), written.to_xarray())
+    xr.testing.assert_identical(
+        Result.load(run_folder).contents().to_xarray().load(), Result.load(run_folder).to_xarray().load()
+    )
+    assert "data" in Result.load(run_folder).contents()
+    assert "data" not in written
 
 
 def test_a_saved_result_holds_the_same_as_the_run(run_folder: Path, tmp_path: Path) -> None:

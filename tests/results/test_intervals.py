@@ -134,13 +134,13 @@ def test_profiles_are_told_drawn_and_kept(refinement: Refinement, store: Store, 
     assert data.sizes["step"] == 9
     assert data["profile_interval_95"].sel(profiled="D0_ref").isnull().to_numpy().tolist() == [True, False]
     d0 = profiles().parameters["D0_ref"]
-    assert profile_text(data, 1) == (
+    assert profile_text(again.contents(), 1) == (
         "Deviance against D0_ref in Å²/s^(α+1), 5 values 1 to 430: largest 4.5. Intervals: 68 % open below, "
         f"to {format_number(d0.interval_68[1], 5)}; 95 % open below, to {format_number(d0.interval_95[1], 5)}."
     )
-    names = {path.name for path in write_figures(tmp_path, data)}
+    names = {path.name for path in write_figures(tmp_path, again.contents())}
     assert {"profile_v0.png", "profile_D0_ref.png"} <= names
-    page = render_report(Page(again, data))
+    page = render_report(Page(again, again.contents()))
     assert 'id="profiles"' in page
     assert page.count("Deviance against ") == 2
     with pytest.raises(DataError, match="no profile with index 2"):

@@ -35,6 +35,8 @@ from hetdask.results.plots.palette import indexed_png, repalette
 from hetdask.results.plots.style import limits
 from hetdask.results.plots.thumbnails import block_means
 
+from .conftest import contents_of
+
 KINDS: tuple[PlotKind, ...] = ("maps", "cuts", "dynamics", "history", "overview", "correlations", "profile")
 
 
@@ -71,7 +73,7 @@ def test_every_figure_is_whole_and_nothing_overlaps(dataset: xr.Dataset, kind: P
         profile_values=(("profiled", "step"), values),
         profile_deviance=(("profiled", "step"), [[9.0, 2.0, 0.0, 1.1, np.nan], [4.5, 0.7, 0.0, 0.9, 4.2]]),
     )
-    figure = plot(dataset.assign(expected_rms=1.1 * dataset["sigma"]), kind, 1, width)
+    figure = plot(contents_of(dataset.assign(expected_rms=1.1 * dataset["sigma"])), kind, 1, width)
     assert not _texts_overlap(figure)
     assert _is_whole(figure)
     if kind == "maps":
@@ -84,16 +86,16 @@ def test_every_figure_is_whole_and_nothing_overlaps(dataset: xr.Dataset, kind: P
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_figures_are_saved_whole_or_not_at_all(dataset: xr.Dataset, kind: str, tmp_path: Path) -> None:
-    figure = plot(dataset, "dynamics")
+    figure = plot(contents_of(dataset), "dynamics")
     first = save_figure(figure, tmp_path / f"figure.{kind}").read_bytes()
-    assert first == save_figure(plot(dataset, "dynamics"), tmp_path / f"figure.{kind}").read_bytes()
+    assert first == save_figure(plot(contents_of(dataset), "dynamics"), tmp_path / f"figure.{kind}").read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == [f"figure.{kind}"]
     if kind == "png":
         assert min(read_png(tmp_path / "figure.png").shape[:2]) > 400
 
 
 def test_figures_for_papers_come_in_both_widths(dataset: xr.Dataset, tmp_path: Path) -> None:
-    paths = write_paper_figures(tmp_path / "figures", dataset, "svg", most=1)
+    paths = write_paper_figures(tmp_path / "figures", contents_of(dataset), "svg", most=1)
     names = ("dynamics", "overview", "map-000", "cuts-000", "history", "correlations")
     assert [path.name for path in paths] == [
         f"{name}-{text}.svg" for name in names for text in ("1-column", "2-columns")
@@ -106,11 +108,12 @@ def test_panels_of_the_page_hold_numbers_of_any_size(dataset: xr.Dataset, factor
     scaled = dataset.load().copy(deep=True)
     for name in ("velocity", "contrast"):
         scaled[name] = factor * scaled[name]
+    contents = contents_of(scaled)
     for draw in (
-        lambda figure: rate_panel(figure.subplots(), scaled, RATE_PANELS[2]),
-        lambda figure: scaling_panel(figure.subplots(), scaled, "contrast", "contrast"),
-        lambda figure: cuts_panel(*figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]), scaled, 0),
-        lambda figure: history_panel(figure.subplots(), scaled),
+        lambda figure: rate_panel(figure.subplots(), contents, RATE_PANELS[2]),
+        lambda figure: scaling_panel(figure.subplots(), contents, "contrast", "contrast"),
+        lambda figure: cuts_panel(*figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]), contents, 0),
+        lambda figure: history_panel(figure.subplots(), contents),
     ):
         figure = panel_figure(draw, 2.6, HEAD)
         assert _is_whole(figure)
@@ -176,7 +179,7 @@ def test_model_lines_keep_their_ends(count: int) -> None:
 
 
 def _images(dataset: xr.Dataset, angle: int) -> list[AxesImage]:
-    return [axes.images[0] for axes in plot(dataset, "maps", angle).axes[:3]]
+    return [axes.images[0] for axes in plot(contents_of(dataset), "maps", angle).axes[:3]]
 
 
 def test_data_and_model_share_a_scale_and_the_residual_is_symmetric(dataset: xr.Dataset) -> None:
@@ -196,7 +199,7 @@ def test_maps_are_drawn_symmetric_with_a_filled_diagonal(dataset: xr.Dataset) ->
 
 
 def test_map_axes_are_in_seconds_and_equal(dataset: xr.Dataset) -> None:
-    figure = plot(dataset, "maps", 1)
+    figure = plot(contents_of(dataset), "maps", 1)
     axes = figure.axes[0]
     assert axes.get_xlim() == axes.get_ylim() == (0.0, 20.0)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("t₁ (s)", "t₂ (s)")
@@ -211,7 +214,7 @@ def test_colour_maps_are_uniform_and_empty_pixels_stand_out(dataset: xr.Dataset)
 
 
 def test_cuts_show_three_waiting_times(dataset: xr.Dataset) -> None:
-    top, bottom = plot(dataset, "cuts", 0).axes
+    top, bottom = plot(contents_of(dataset), "cuts", 0).axes
     legend = top.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["t₁ = 1.25 s", "t₁ = 7.25 s", "t₁ = 13.25 s"]
@@ -220,24 +223,24 @@ def test_cuts_show_three_waiting_times(dataset: xr.Dataset) -> None:
 
 
 def test_dynamics_carry_their_units(dataset: xr.Dataset) -> None:
-    labels = [axes.get_ylabel() for axes in plot(dataset, "dynamics").axes]
+    labels = [axes.get_ylabel() for axes in plot(contents_of(dataset), "dynamics").axes]
     assert [label.split("(")[-1] for label in labels] == ["Å²/s)", "Å²/s)", "Å/s)", "s"]
 
 
 def test_rate_that_diverges_at_the_origin_leaves_the_rest_readable(dataset: xr.Dataset) -> None:
     diverging = dataset[["J_ref", "J_sample", "velocity", "fraction"]].load().copy(deep=True)
     diverging["J_ref"][0] = np.inf
-    low, high = plot(diverging, "dynamics").axes[0].get_ylim()
+    low, high = plot(contents_of(diverging), "dynamics").axes[0].get_ylim()
     assert -50.0 < low < high < 1000.0
 
 
 def test_history_is_logarithmic_over_decades_and_marks_rounds(dataset: xr.Dataset) -> None:
-    axes = plot(dataset, "history").axes[0]
+    axes = plot(contents_of(dataset), "history").axes[0]
     assert axes.get_yscale() == "log"
     assert [text.get_text() for text in axes.texts] == ["round 1", "round 2"]
-    assert not plot(dataset.isel(evaluation=slice(0)), "history").axes[0].texts
+    assert not plot(contents_of(dataset.isel(evaluation=slice(0))), "history").axes[0].texts
     flat = dataset.isel(evaluation=slice(4, 6))
-    assert plot(flat, "history").axes[0].get_yscale() == "linear"
+    assert plot(contents_of(flat), "history").axes[0].get_yscale() == "linear"
 
 
 def test_map_without_data_or_scaling_still_draws(dataset: xr.Dataset, tmp_path: Path) -> None:
@@ -245,13 +248,13 @@ def test_map_without_data_or_scaling_still_draws(dataset: xr.Dataset, tmp_path: 
     for name in ("data", "model", "residual", "cut_data", "cut_model", "contrast", "offset", "residual_rms"):
         empty[name][:] = np.nan
     for kind in ("maps", "cuts", "overview"):
-        save_figure(plot(empty, kind, 0), tmp_path / f"{kind}.png")
+        save_figure(plot(contents_of(empty), kind, 0), tmp_path / f"{kind}.png")
 
 
 def test_several_q_get_a_colour_scale(dataset: xr.Dataset) -> None:
     mixed = dataset.assign_coords(q=("phi", [0.004, 0.005, 0.006]))
-    assert len(plot(dataset, "overview").axes) == 3
-    assert plot(mixed, "overview").axes[3].get_ylabel() == "q (Å⁻¹)"
+    assert len(plot(contents_of(dataset), "overview").axes) == 3
+    assert plot(contents_of(mixed), "overview").axes[3].get_ylabel() == "q (Å⁻¹)"
 
 
 def test_colour_limits_never_collapse() -> None:
@@ -270,9 +273,9 @@ def test_result_without_maps_says_how_to_get_them(result: Result) -> None:
 
 def test_wrong_kind_or_index_is_named(dataset: xr.Dataset) -> None:
     with pytest.raises(DataError, match="no plot of kind 'map': expected one of maps, cuts"):
-        plot(dataset, "map")  # type: ignore[arg-type]
+        plot(contents_of(dataset), "map")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no map with index 3: the result has 3, so an index of 0 to 2"):
-        plot(dataset, "maps", 3)
+        plot(contents_of(dataset), "maps", 3)
 
 
 def test_many_maps_get_an_even_selection_and_the_log_says_so(
@@ -284,7 +287,7 @@ def test_many_maps_get_an_even_selection_and_the_log_says_so(
     store = make_store(n_phi=5, frames=20)
     result = write_run(tmp_path / "run", make_refinement(store), store, plots=False)
     with caplog.at_level(logging.INFO):
-        figures = write_figures(tmp_path, result.to_xarray(), most=2)
+        figures = write_figures(tmp_path, result.contents(), most=2)
     assert [path.name for path in figures] == [
         "dynamics.png",
         "overview.png",
@@ -305,7 +308,7 @@ def test_single_map_needs_no_overview(
 
 def test_settings_of_the_caller_stay_as_they_were(dataset: xr.Dataset) -> None:
     with mpl.rc_context({"font.size": 31.0}):
-        plot(dataset, "history")
+        plot(contents_of(dataset), "history")
         assert mpl.rcParams["font.size"] == 31.0
 
 

@@ -25,6 +25,8 @@ from hetdask.results.report import render_report
 from hetdask.results.sections import SECTIONS, Page
 from hetdask.results.sections.numbers import flatten
 
+from .conftest import contents_of
+
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
@@ -103,29 +105,35 @@ def test_images_say_in_numbers_what_they_show(page: _Page) -> None:
 
 
 def test_alternative_texts_are_right(dataset: xr.Dataset) -> None:
-    assert rate_text(dataset, "velocity").startswith("Velocity against time: 20.2 Å/s at 0.25 s, 30.6 Å/s at 19.8 s;")
-    assert scaling_text(dataset, "contrast", "Contrast") == (
+    assert rate_text(contents_of(dataset), "velocity").startswith(
+        "Velocity against time: 20.2 Å/s at 0.25 s, 30.6 Å/s at 19.8 s;"
+    )
+    assert scaling_text(contents_of(dataset), "contrast", "Contrast") == (
         "Contrast of 3 maps against azimuth from -20° to 90°: 0.2 to 0.3."
     )
-    assert "root mean square 0.0042 per pixel." in map_text(dataset, 1, "residual")
-    assert map_text(dataset, 0, "data").startswith("Measured two-time correlation at φ = −20°: 1.026 to 1.245")
-    assert "from t₁ = 1.25 s" in cuts_text(dataset, 0)
-    assert history_text(dataset).startswith("Chi-squared per degree of freedom of 6 evaluations in 2 rounds")
+    assert "root mean square 0.0042 per pixel." in map_text(contents_of(dataset), 1, "residual")
+    assert map_text(contents_of(dataset), 0, "data").startswith(
+        "Measured two-time correlation at φ = −20°: 1.026 to 1.245"
+    )
+    assert "from t₁ = 1.25 s" in cuts_text(contents_of(dataset), 0)
+    assert history_text(contents_of(dataset)).startswith(
+        "Chi-squared per degree of freedom of 6 evaluations in 2 rounds"
+    )
     empty = dataset.load().copy(deep=True)
     for name in ("J_ref", "cut_data", "history_chi_squared"):
         empty[name][:] = np.nan
-    assert rate_text(empty, "J_ref").endswith("no finite values.")
-    assert cuts_text(empty, 0).endswith("no data.")
-    assert history_text(empty).endswith("no finite values.")
+    assert rate_text(contents_of(empty), "J_ref").endswith("no finite values.")
+    assert cuts_text(contents_of(empty), 0).endswith("no data.")
+    assert history_text(contents_of(empty)).endswith("no finite values.")
 
 
 def test_bands_are_drawn_and_described_where_there_are_errors(result: Result) -> None:
     banded = result.to_xarray()
     plain = banded.drop_vars([name for name in banded.data_vars if str(name).endswith("_stderr")])
     banded = plain.assign(J_ref_stderr=("time", 0.1 * plain["J_ref"].to_numpy()))
-    assert "band" not in rate_text(plain, "J_ref")
-    assert "Standard error 2" in rate_text(banded, "J_ref")
-    first, second = (_Page(render_report(Page(result, data))) for data in (plain, banded))
+    assert "band" not in rate_text(contents_of(plain), "J_ref")
+    assert "Standard error 2" in rate_text(contents_of(banded), "J_ref")
+    first, second = (_Page(render_report(Page(result, contents_of(data)))) for data in (plain, banded))
     sizes = [len(_image(one.all("img")[0]["src"])[1]) for one in (first, second)]
     assert sizes[1] > sizes[0]
     assert any(text.startswith("Bands: one standard error") for text in second.text)
@@ -213,7 +221,7 @@ def test_all_values_are_escaped(result: Result) -> None:
             "timings": {evil: 1.0},
         }
     )
-    source = render_report(Page(marked, marked.to_xarray()))
+    source = render_report(Page(marked, marked.contents()))
     assert "<script" not in source
     page = _Page(source)
     assert evil in page.text
@@ -228,18 +236,18 @@ def test_many_maps_stay_within_a_bounded_page(
     result = write_run(tmp_path / "run", refinement, store, plots=False)
     marked = result.to_xarray().load().copy(deep=True)
     marked["residual_rms"][17] = 0.1
-    assert detailed_angles(marked) == [0, 17, 32, 63]
-    assert detailed_angles(marked, 1) == [0]
+    assert detailed_angles(contents_of(marked)) == [0, 17, 32, 63]
+    assert detailed_angles(contents_of(marked), 1) == [0]
     for worst, most in product(range(0, 64, 9), (2, 4)):
         marked["residual_rms"][:] = 0.01
         marked["residual_rms"][worst] = 0.1
-        shown = detailed_angles(marked, most)
+        shown = detailed_angles(contents_of(marked), most)
         assert worst in shown
         assert shown == sorted(set(shown))
         assert len(shown) == most
     marked["residual_rms"][:] = 0.01
     marked["residual_rms"][17] = 0.1
-    source = render_report(Page(result, marked, most=2))
+    source = render_report(Page(result, contents_of(marked), most=2))
     assert len(source) < 3_000_000
     page = _Page(source)
     assert "60 of 64 maps, evenly spread;" in page.text

@@ -1,4 +1,4 @@
-"""Figures of a result, drawn from its dataset with matplotlib's object interface (Agg): no global state, no display."""
+"""Figures of a result, drawn with matplotlib's object interface (Agg): no global state, no display."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hetdask.results.plots.profiles import profile_figure
 from hetdask.results.plots.style import FigureFormat, Width, save_figure
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure
+
+    from hetdask.results.dataset import Contents
 
 __all__ = [
     "FigureFormat",
@@ -40,26 +41,26 @@ _WITHOUT_ANGLE: Final = {
 _WITH_ANGLE: Final = {"maps": maps_figure, "cuts": cuts_figure}
 
 
-def plot(dataset: xr.Dataset, kind: PlotKind, angle: int = 0, width: Width = "screen") -> Figure:
+def plot(contents: Contents, kind: PlotKind, angle: int = 0, width: Width = "screen") -> Figure:
     """Figure of one aspect of a result; see `hetdask.results.Result.plot`."""
     if kind in _WITHOUT_ANGLE:
-        return _WITHOUT_ANGLE[kind](dataset, width)
+        return _WITHOUT_ANGLE[kind](contents, width)
     if kind == "profile":
-        count = dataset.sizes.get("profiled", 0)
+        count = contents.sizes.get("profiled", 0)
         if not 0 <= angle < count:
             raise DataError(
                 f"no profile with index {angle}: the result has {count}; ask for some with fit.profile, for example "
                 "profile: [v0]"
             )
-        return profile_figure(dataset, angle, width)
+        return profile_figure(contents, angle, width)
     if kind not in _WITH_ANGLE:
         raise DataError(f"no plot of kind {kind!r}: expected one of {', '.join(get_args(PlotKind))}, such as 'maps'")
-    if "data" not in dataset:
+    if "data" not in contents:
         raise DataError(
             f"this result holds no maps, which a plot of kind {kind!r} shows: load it from its run folder, "
             "such as Result.load('runs/sample-1'), or choose 'dynamics', 'history', 'overview' or 'correlations'"
         )
-    count = dataset.sizes["phi"]
+    count = contents.sizes["phi"]
     if not 0 <= angle < count:
         raise DataError(f"no map with index {angle}: the result has {count}, so an index of 0 to {count - 1}")
-    return _WITH_ANGLE[kind](dataset, angle, width)
+    return _WITH_ANGLE[kind](contents, angle, width)

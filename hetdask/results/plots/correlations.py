@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 
 from hetdask.errors import DataError
+from hetdask.results.dataset import Contents
 from hetdask.results.plots.style import (
     EMPTY,
     INCHES,
@@ -20,17 +20,17 @@ from hetdask.results.plots.style import (
 
 
 @styled
-def correlations_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+def correlations_figure(contents: Contents, width: Width = "screen") -> Figure:
     """Matrix of the correlation coefficients, with numbers in hundredths where there is room for them."""
     import matplotlib as mpl
 
-    free = ~dataset["fixed"].to_numpy()
+    free = ~contents["fixed"]
     if not free.any():
         raise DataError(
             "this result has no free parameter, so no correlations: choose 'maps', 'dynamics' or 'overview'"
         )
-    names = dataset["parameter"].to_numpy()[free]
-    matrix = dataset["correlation"].to_numpy()[np.ix_(free, free)]
+    names = contents["parameter"][free]
+    matrix = contents["correlation"][np.ix_(free, free)]
     inches = min(INCHES[width], 6.4)
     figure = new_figure(inches, 0.92 * inches)
     axes = figure.subplots()

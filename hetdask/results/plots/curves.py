@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hetdask.results.dataset import Contents
 from hetdask.results.plots.cuts import cut_noise, spread, thin
 from hetdask.results.plots.style import (
     EMPTY,
@@ -55,22 +55,21 @@ def _finite(values: Array) -> Array:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def cuts_panel(axes: Axes, below: Axes, dataset: xr.Dataset, angle: int) -> None:
+def cuts_panel(axes: Axes, below: Axes, contents: Contents, angle: int) -> None:
     """c2 against lag at three waiting times with error bars, model as lines; the residual on the axes `below`.
 
     Parameters
     ----------
     axes, below : Axes
-    dataset : xarray.Dataset
+    contents : Contents
         With maps and cuts.
     angle : int
         Index of the map.
     """
-    one = dataset.isel(phi=angle)
-    lag, waiting = dataset["lag"].to_numpy(), dataset["waiting_time"].to_numpy()
-    data, model = (one[name].to_numpy().astype(np.float64) for name in ("cut_data", "cut_model"))
-    pixels = one["cut_pixels"].to_numpy().astype(np.float64)
-    noise, drawn = cut_noise(one), spread(lag.size)
+    lag, waiting = contents["lag"], contents["waiting_time"]
+    data, model = (contents[name][angle].astype(np.float64) for name in ("cut_data", "cut_model"))
+    pixels = contents["cut_pixels"][angle].astype(np.float64)
+    noise, drawn = cut_noise(contents, angle), spread(lag.size)
     style: dict[str, Any] = {"fmt": "o", "ms": 2.6, "mew": 0.0, "elinewidth": 0.7, "alpha": 0.8}
     for colour, start, measured, fitted, count in zip(SERIES, waiting, data, model, pixels, strict=True):
         x, y, error = thin(lag, measured, count, noise)
@@ -90,24 +89,24 @@ def cuts_panel(axes: Axes, below: Axes, dataset: xr.Dataset, angle: int) -> None
 
 
 @styled
-def cuts_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Figure:
+def cuts_figure(contents: Contents, angle: int, width: Width = "screen") -> Figure:
     """One-time cuts of one map; parameters are those of `hetdask.results.plots.maps_figure`."""
     figure = new_figure(min(INCHES[width], 6.4), 3.4 if width == "single" else 4.7)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    cuts_panel(top, bottom, dataset, angle)
+    cuts_panel(top, bottom, contents, angle)
     figure.align_ylabels()
-    figure_title(figure, angle_title(float(dataset["phi"][angle]), float(dataset["q"][angle])), width)
+    figure_title(figure, angle_title(float(contents["phi"][angle]), float(contents["q"][angle])), width)
     return figure
 
 
-def rate_panel(axes: Axes, dataset: xr.Dataset, panel: RatePanel) -> None:
+def rate_panel(axes: Axes, contents: Contents, panel: RatePanel) -> None:
     """One quantity of the dynamics against time, with its band of one standard error where there is one."""
-    time = dataset["time"].to_numpy()
-    values = _finite(dataset[panel.name].to_numpy())
+    time = contents["time"]
+    values = _finite(contents[panel.name])
     axes.plot(time, values, color=panel.colour)
     shown = [values]
-    if f"{panel.name}_stderr" in dataset:
-        error = _finite(dataset[f"{panel.name}_stderr"].to_numpy())
+    if f"{panel.name}_stderr" in contents:
+        error = _finite(contents[f"{panel.name}_stderr"])
         axes.fill_between(time, values - error, values + error, color=panel.colour, alpha=0.22, lw=0)
         shown += [values - error, values + error]
     # A rate that diverges at t = 0 would flatten the rest of its curve: the first percent may leave the panel.
@@ -125,13 +124,13 @@ def rate_panel(axes: Axes, dataset: xr.Dataset, panel: RatePanel) -> None:
 
 
 @styled
-def dynamics_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+def dynamics_figure(contents: Contents, width: Width = "screen") -> Figure:
     """Transport rates, velocity and sample fraction against time."""
     narrow = width == "single"
     figure = new_figure(INCHES[width], 6.4 if narrow else 5.0)
     panels = figure.subplots(4 if narrow else 2, 1 if narrow else 2, sharex=True).ravel()
     for axes, panel in zip(panels, RATE_PANELS, strict=True):
-        rate_panel(axes, dataset, panel)
+        rate_panel(axes, contents, panel)
         panel_title(axes, panel.title)
     for axes in panels[3:] if narrow else panels[2:]:
         axes.set_xlabel("time (s)")
@@ -140,10 +139,10 @@ def dynamics_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
     return figure
 
 
-def history_panel(axes: Axes, dataset: xr.Dataset) -> None:
+def history_panel(axes: Axes, contents: Contents) -> None:
     """Chi-squared per degree of freedom of every evaluation, with the best so far and the rounds of weighting."""
-    chi_squared = dataset["history_chi_squared"].to_numpy() / max(dataset.attrs["dof"], 1)
-    rounds = dataset["history_round"].to_numpy()
+    chi_squared = contents["history_chi_squared"] / max(contents.attrs["dof"], 1)
+    rounds = contents["history_round"]
     evaluation = np.arange(1, chi_squared.size + 1)
     room = -np.inf
     for number in np.unique(rounds):
@@ -171,7 +170,7 @@ def history_panel(axes: Axes, dataset: xr.Dataset) -> None:
             color=SERIES[0],
             label="best so far" if number == rounds.min() else None,
         )
-    improved = dataset["history_improved"].to_numpy()
+    improved = contents["history_improved"]
     size = 4.5 if chi_squared.size <= 100 else 2.0
     if not improved.all():
         worse = (evaluation[~improved], chi_squared[~improved])
@@ -188,33 +187,33 @@ def history_panel(axes: Axes, dataset: xr.Dataset) -> None:
 
 
 @styled
-def history_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+def history_figure(contents: Contents, width: Width = "screen") -> Figure:
     """Chi-squared of every evaluation of the fit."""
     figure = new_figure(min(INCHES[width], 6.4), 2.6 if width == "single" else 3.8)
-    history_panel(figure.subplots(), dataset)
+    history_panel(figure.subplots(), contents)
     figure_title(figure, "Way of the fit", width)
     return figure
 
 
-def several_q(dataset: xr.Dataset) -> bool:
+def several_q(contents: Contents) -> bool:
     """Whether the maps are of different wavevectors, by more than the spread of one detector ring."""
-    q = dataset["q"].to_numpy()
+    q = contents["q"]
     return bool(np.ptp(q) > 1e-3 * q.mean())
 
 
-def q_colours(dataset: xr.Dataset) -> ScalarMappable:
+def q_colours(contents: Contents) -> ScalarMappable:
     """Colour scale of the wavevectors."""
-    q = dataset["q"].to_numpy()
+    q = contents["q"]
     return ScalarMappable(Normalize(q.min(), q.max()), "viridis")
 
 
-def scaling_panel(axes: Axes, dataset: xr.Dataset, name: str, label: str) -> None:
+def scaling_panel(axes: Axes, contents: Contents, name: str, label: str) -> None:
     """Contrast, offset or residual of all maps against φ; maps of different q in different colours."""
-    phi = dataset["phi"].to_numpy()
+    phi = contents["phi"]
     order = np.argsort(phi, kind="stable")
     small = phi.size > 60
-    shades = q_colours(dataset).to_rgba(dataset["q"].to_numpy()[order]) if several_q(dataset) else SERIES[0]
-    values = dataset[name].to_numpy()
+    shades = q_colours(contents).to_rgba(contents["q"][order]) if several_q(contents) else SERIES[0]
+    values = contents[name]
     axes.scatter(phi[order], values[order], color=shades, s=10 if small else 24, lw=0, zorder=3)
     axes.set_ylabel(label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -231,7 +230,7 @@ def scaling_panel(axes: Axes, dataset: xr.Dataset, name: str, label: str) -> Non
         ("expected_rms", INK, "expected from noise"),
         ("sigma", SERIES[1], "σ of one pixel"),
     ):
-        level = dataset[other].to_numpy()
+        level = contents[other]
         if np.isfinite(level).any():
             axes.plot(phi[order], level[order], zorder=2, label=text, color=colour, **dash)
             highest.append(level)
@@ -241,17 +240,17 @@ def scaling_panel(axes: Axes, dataset: xr.Dataset, name: str, label: str) -> Non
 
 
 @styled
-def overview_figure(dataset: xr.Dataset, width: Width = "screen") -> Figure:
+def overview_figure(contents: Contents, width: Width = "screen") -> Figure:
     """Contrast, offset and residuals of all maps against φ."""
     figure = new_figure(min(INCHES[width], 7.0), 5.0 if width == "single" else 5.6)
     panels = figure.subplots(3, 1, sharex=True)
     for axes, (name, label) in zip(panels, SCALING_PANELS, strict=True):
-        scaling_panel(axes, dataset, name, label)
+        scaling_panel(axes, contents, name, label)
     panels[2].set_xlabel("φ (degrees)")
     figure.align_ylabels()
-    if several_q(dataset):
-        bar = figure.colorbar(q_colours(dataset), ax=panels, pad=0.015, aspect=40)
+    if several_q(contents):
+        bar = figure.colorbar(q_colours(contents), ax=panels, pad=0.015, aspect=40)
         bar.set_label("q (Å⁻¹)")
         bar.outline.set_visible(False)
-    figure_title(figure, f"Scaling and residuals of {dataset.sizes['phi']} maps", width)
+    figure_title(figure, f"Scaling and residuals of {contents.sizes['phi']} maps", width)
     return figure

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
+
+from hetdask.results.dataset import Contents
 
 Array = NDArray[np.float64]
 
@@ -29,9 +30,9 @@ class CutNoise(NamedTuple):
     speckle: float
 
 
-def cut_noise(one: xr.Dataset) -> CutNoise:
-    """Noise of the map `one` (a dataset of a single angle): rms of the white and of the speckle part."""
-    white, expected = float(one["sigma_white"]), float(one["expected_rms"])
+def cut_noise(contents: Contents, angle: int) -> CutNoise:
+    """Noise of one map: rms of the white and of the speckle part."""
+    white, expected = (float(contents[name][angle]) for name in ("sigma_white", "expected_rms"))
     if not np.isfinite(expected):
         return CutNoise(white, 0.0)
     return CutNoise(white, float(np.sqrt(max(expected**2 - white**2, 0.0))))

@@ -6,13 +6,13 @@ from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hetdask.results.dataset import Contents
 from hetdask.results.formatting import format_number
 from hetdask.results.maps import symmetric
 from hetdask.results.plots.style import (
@@ -63,16 +63,15 @@ class MapView(NamedTuple):
     scale: Scale
 
 
-def map_views(dataset: xr.Dataset, angle: int) -> dict[str, MapView]:
+def map_views(contents: Contents, angle: int) -> dict[str, MapView]:
     """Data and model of one map on one colour scale, and the residual on a symmetric one."""
-    one = dataset.isel(phi=angle)
-    maps = {name: symmetric(one[name].to_numpy()) for name, _ in MAP_PANELS}
+    maps = {name: symmetric(contents[name][angle]) for name, _ in MAP_PANELS}
     low, high = limits(np.stack([maps["data"], maps["model"]]))
     span = max(abs(edge) for edge in limits(maps["residual"]))
     value, difference = Scale(MAP_COLOURS, low, high, "c₂"), Scale(RESIDUAL_COLOURS, -span, span, "Δc₂")
-    time = dataset["time"].to_numpy()
+    time = contents["time"]
     dt = float(time[1] - time[0])
-    step = int(dataset["t1"].attrs["frames_per_block"]) * dt
+    step = contents.frames_per_block * dt
     begin, end = float(time[0]) - dt / 2, float(time[-1]) + dt / 2
     return {
         name: MapView(values, begin, step, end, difference if name == "residual" else value)
@@ -164,20 +163,19 @@ ARRANGEMENTS: Final[dict[Width, Arrangement]] = {
 
 
 @styled
-def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Figure:
+def maps_figure(contents: Contents, angle: int, width: Width = "screen") -> Figure:
     """Data and model on one colour scale, and the residual on a symmetric one.
 
     Parameters
     ----------
-    dataset : xarray.Dataset
-        As `hetdask.results.dataset` makes it, with maps.
+    contents : Contents
+        With maps.
     angle : int
         Index of the map.
     width : {"screen", "single", "double"}
         The narrow figure of a single column has the residual below.
     """
-    one = dataset.isel(phi=angle)
-    views = map_views(dataset, angle)
+    views = map_views(contents, angle)
     wide = WIDE if width == "screen" else INCHES[width]
     height, side, corners, bar, ticks = ARRANGEMENTS[width]
     figure = new_figure(wide, height, None)
@@ -202,19 +200,19 @@ def maps_figure(dataset: xr.Dataset, angle: int, width: Width = "screen") -> Fig
         if width == "single":
             scale.set_title(scale.get_ylabel(), fontsize=8, loc="left")
             scale.set_ylabel("")
-    figure_title(figure, angle_title(float(one["phi"]), float(one["q"])), width)
+    figure_title(figure, angle_title(float(contents["phi"][angle]), float(contents["q"][angle])), width)
     if width == "screen":
-        block = int(dataset["t1"].attrs["frames_per_block"])
-        figure.text(0.99, 0.985, _caption(one, block), ha="right", va="top", fontsize=8, color=MUTED)
+        figure.text(0.99, 0.985, _caption(contents, angle), ha="right", va="top", fontsize=8, color=MUTED)
     return figure
 
 
-def _caption(one: xr.Dataset, block: int) -> str:
+def _caption(contents: Contents, angle: int) -> str:
     parts = [
-        f"contrast {format_number(float(one['contrast']))}",
-        f"offset {format_number(float(one['offset']))}",
-        f"residual rms {format_number(float(one['residual_rms']), 3)} per pixel",
+        f"contrast {format_number(float(contents['contrast'][angle]))}",
+        f"offset {format_number(float(contents['offset'][angle]))}",
+        f"residual rms {format_number(float(contents['residual_rms'][angle]), 3)} per pixel",
     ]
+    block = contents.frames_per_block
     if block > 1:
         parts.append(f"each cell: mean of {block} × {block} pixels")
     return "   ·   ".join(parts)

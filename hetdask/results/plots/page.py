@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Final
 
 import matplotlib as mpl
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from hetdask.results.dataset import Contents
 from hetdask.results.plots.curves import (
     RatePanel,
     cuts_panel,
@@ -118,40 +118,40 @@ def panel_figure(draw: Callable[[Figure], None], height: float, head: float = 0.
     return figure
 
 
-def rate_image(dataset: xr.Dataset, one: RatePanel) -> str:
+def rate_image(contents: Contents, one: RatePanel) -> str:
     """One quantity of the dynamics against time."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        rate_panel(axes, dataset, one)
+        rate_panel(axes, contents, one)
         axes.set_xlabel("time (s)")
 
     return panel(draw, 2.4)
 
 
-def profile_image(dataset: xr.Dataset, index: int) -> str:
+def profile_image(contents: Contents, index: int) -> str:
     """Deviance along a parameter."""
-    return panel(lambda figure: profile_panel(figure.subplots(), dataset, index), 2.6)
+    return panel(lambda figure: profile_panel(figure.subplots(), contents, index), 2.6)
 
 
-def scaling_image(dataset: xr.Dataset, name: str, label: str) -> str:
+def scaling_image(contents: Contents, name: str, label: str) -> str:
     """Contrast, offset or residual of all maps against φ."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        scaling_panel(axes, dataset, name, label)
+        scaling_panel(axes, contents, name, label)
         axes.set_xlabel("φ (degrees)")
-        if several_q(dataset):
-            bar = figure.colorbar(q_colours(dataset), ax=axes, pad=0.015, aspect=30)
+        if several_q(contents):
+            bar = figure.colorbar(q_colours(contents), ax=axes, pad=0.015, aspect=30)
             bar.set_label("q (Å⁻¹)")
             bar.outline.set_visible(False)
 
     return panel(draw, 2.4, HEAD)
 
 
-def map_images(dataset: xr.Dataset, angle: int) -> dict[str, str]:
+def map_images(contents: Contents, angle: int) -> dict[str, str]:
     """Data, model and residual of one map."""
-    views = map_views(dataset, angle)
+    views = map_views(contents, angle)
     left, bottom, side = MAP
     height = bottom + side + 0.1
 
@@ -166,17 +166,17 @@ def map_images(dataset: xr.Dataset, angle: int) -> dict[str, str]:
     return {name: panel(partial(draw, name=name), height) for name in views}
 
 
-def cuts_image(dataset: xr.Dataset, angle: int) -> str:
+def cuts_image(contents: Contents, angle: int) -> str:
     """One-time cuts of one map."""
 
     def draw(figure: Figure) -> None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        cuts_panel(top, bottom, dataset, angle)
+        cuts_panel(top, bottom, contents, angle)
         figure.align_ylabels()
 
     return panel(draw, 3.6)
 
 
-def history_image(dataset: xr.Dataset) -> str:
+def history_image(contents: Contents) -> str:
     """Chi-squared of every evaluation."""
-    return panel(lambda figure: history_panel(figure.subplots(), dataset), 2.6, HEAD)
+    return panel(lambda figure: history_panel(figure.subplots(), contents), 2.6, HEAD)

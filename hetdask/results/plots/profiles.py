@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hetdask.fitting.profile import LEVELS, signed_root
+from hetdask.model.parameters import NAMES
+from hetdask.results.dataset import Contents
 from hetdask.results.plots.style import INCHES, INK, MUTED, SERIES, Width, figure_title, new_figure, styled
 
 HIGHEST: Final = 5.0
 """Deviance at the top of a panel."""
 
 
-def profile_panel(axes: Axes, dataset: xr.Dataset, index: int) -> None:
+def profile_panel(axes: Axes, contents: Contents, index: int) -> None:
     """Deviance against one parameter, with its intervals; dashed what the standard error says."""
-    one = dataset.isel(profiled=index)
-    name = str(one["profiled"].item())
-    at = dataset.sel(parameter=name)
-    values, deviance = one["profile_values"].to_numpy(), one["profile_deviance"].to_numpy()
+    name = str(contents["profiled"][index])
+    place = NAMES.index(name)
+    values, deviance = contents["profile_values"][index], contents["profile_deviance"][index]
     known = np.isfinite(values)
     values, deviance = values[known], deviance[known]
     fine = np.linspace(values[0], values[-1], 400)
@@ -38,11 +38,11 @@ def profile_panel(axes: Axes, dataset: xr.Dataset, index: int) -> None:
                 ha="right", va="bottom", fontsize=8, color=MUTED,
             )  # fmt: skip
     axes.plot(values, deviance, "o", ms=3.5, color=SERIES[0])
-    value, error = float(at["value"]), float(at["stderr"])
+    value, error = float(contents["value"][place]), float(contents["stderr"][place])
     axes.axvline(value, color=INK, lw=0.8)
     if np.isfinite(error) and error > 0.0:
         axes.plot(fine, ((fine - value) / error) ** 2, color=SERIES[1], lw=1.0, ls="--", zorder=1)
-    unit = str(at["unit"].item())
+    unit = str(contents["unit"][place])
     axes.set(xlabel=f"{name} ({unit})" if unit else name, ylabel="deviance")
     axes.set_ylim(min(-0.15, 1.1 * float(deviance.min())), HIGHEST)
     axes.margins(x=0.02)
@@ -50,9 +50,9 @@ def profile_panel(axes: Axes, dataset: xr.Dataset, index: int) -> None:
 
 
 @styled
-def profile_figure(dataset: xr.Dataset, index: int, width: Width = "screen") -> Figure:
+def profile_figure(contents: Contents, index: int, width: Width = "screen") -> Figure:
     """Profile of one parameter, by its index among those that have one."""
     figure = new_figure(min(INCHES[width], 6.4), 2.6 if width == "single" else 3.4)
-    profile_panel(figure.subplots(), dataset, index)
-    figure_title(figure, f"Profile of {dataset['profiled'].to_numpy()[index]}", width)
+    profile_panel(figure.subplots(), contents, index)
+    figure_title(figure, f"Profile of {contents['profiled'][index]}", width)
     return figure

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import xarray as xr
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from hetdask.results.dataset import Contents
 from hetdask.results.maps import symmetric
 from hetdask.results.plots.palette import indexed_png
 from hetdask.results.plots.style import MAP_COLOURS, RESIDUAL_COLOURS
@@ -58,26 +58,25 @@ def block_means(values: Array, side: int = SIDE) -> Array:
     return np.asarray(total / np.where(count > 0.0, count, np.nan))
 
 
-def thumbnails(dataset: xr.Dataset, angles: Sequence[int]) -> Thumbnails:
+def thumbnails(contents: Contents, angles: Sequence[int]) -> Thumbnails:
     """Thumbnails of some maps.
 
     Parameters
     ----------
-    dataset : xarray.Dataset
+    contents : Contents
         With maps.
     angles : sequence of int
         Indices of the maps.
     """
     data, residuals = [], []
     for angle in angles:
-        one = dataset.isel(phi=angle)
-        values = block_means(symmetric(one["data"].to_numpy()))
-        contrast, offset = float(one["contrast"]), float(one["offset"])
+        values = block_means(symmetric(contents["data"][angle]))
+        contrast, offset = float(contents["contrast"][angle]), float(contents["offset"][angle])
         if not (np.isfinite(contrast) and contrast > 0.0):
             known = values[np.isfinite(values)]
             offset, contrast = (float(known.min()), float(np.ptp(known)) or 1.0) if known.size else (0.0, 1.0)
         data.append((values - offset) / contrast)
-        residuals.append(block_means(symmetric(one["residual"].to_numpy())))
+        residuals.append(block_means(symmetric(contents["residual"][angle])))
     sizes = np.abs(np.concatenate([residual[np.isfinite(residual)] for residual in residuals] or [np.empty(0)]))
     span = float(np.percentile(sizes, 99.0)) if sizes.size else 0.0
     span = span or 1.0

@@ -10,7 +10,7 @@ from hetdask.results.figures import ANGLE_FIGURES
 from hetdask.results.result import Result
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from hetdask.results.dataset import Contents
 
 type Fields = dict[str, Any]
 
@@ -22,14 +22,14 @@ class Page:
     Attributes
     ----------
     result : Result
-    dataset : xarray.Dataset or None
+    contents : Contents or None
         Of the run, for the figures; None draws none.
     most : int
         Most maps that are shown in detail.
     """
 
     result: Result
-    dataset: xr.Dataset | None = None
+    contents: Contents | None = None
     most: int = ANGLE_FIGURES
 
 

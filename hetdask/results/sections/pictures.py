@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from hetdask.results.describe import (
     angle_name,
     cuts_text,
@@ -33,7 +35,7 @@ from hetdask.results.summary import (
 )
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from hetdask.results.dataset import Contents
 
 THUMBNAILS: Final = 60
 """Most maps among the thumbnails."""
@@ -41,17 +43,17 @@ THUMBNAILS: Final = 60
 
 def refits(page: Page) -> Fields | None:
     """Bootstrap and profiles, beside the standard errors."""
-    result, dataset = page.result, page.dataset
+    result, contents = page.result, page.contents
     bootstrap, profiles = bootstrap_rows(result), profile_rows(result)
     if not bootstrap and not profiles:
         return None
     pictures = []
-    if dataset is not None and "profile_values" in dataset:
+    if contents is not None and "profile_values" in contents:
         from hetdask.results.plots.page import profile_image
 
         pictures = [
-            svg_picture(name, profile_text(dataset, index), profile_image(dataset, index))
-            for index, name in enumerate(dataset["profiled"].to_numpy().tolist())
+            svg_picture(name, profile_text(contents, index), profile_image(contents, index))
+            for index, name in enumerate(contents["profiled"].tolist())
         ]
     return {
         "words": REFITS_WORDS,
@@ -63,16 +65,16 @@ def refits(page: Page) -> Fields | None:
 
 def dynamics(page: Page) -> Fields | None:
     """Rates, velocity and fraction against time."""
-    if page.dataset is None:
+    if page.contents is None:
         return None
     from hetdask.results.plots.curves import RATE_PANELS
     from hetdask.results.plots.page import rate_image
 
-    dataset = page.dataset
+    contents = page.contents
     return {
-        "banded": any(f"{panel.name}_stderr" in dataset for panel in RATE_PANELS),
+        "banded": any(f"{panel.name}_stderr" in contents for panel in RATE_PANELS),
         "pictures": [
-            svg_picture(panel.title, rate_text(dataset, panel.name), rate_image(dataset, panel))
+            svg_picture(panel.title, rate_text(contents, panel.name), rate_image(contents, panel))
             for panel in RATE_PANELS
         ],
     }
@@ -80,42 +82,42 @@ def dynamics(page: Page) -> Fields | None:
 
 def maps(page: Page) -> Fields:
     """All maps: scaling and residuals, thumbnails, and the table."""
-    result, dataset = page.result, page.dataset
+    result, contents = page.result, page.contents
     fields: Fields = {
-        "pictures": [] if dataset is None or len(result.angles) < 2 else list(_scaling(dataset)),
+        "pictures": [] if contents is None or len(result.angles) < 2 else list(_scaling(contents)),
         "thumbnails": [],
         "count": len(result.angles),
         "heads": (*angle_heads(result), "pixels", "quality"),
         "rows": [(*angle_cells(angle, result), f"{angle.n_points:,}", angle.quality) for angle in result.angles],
     }
-    if dataset is not None and "data" in dataset:
-        fields.update(_thumbnails(dataset))
+    if contents is not None and "data" in contents:
+        fields.update(_thumbnails(contents))
     return fields
 
 
-def _scaling(dataset: xr.Dataset) -> Iterator[Picture]:
+def _scaling(contents: Contents) -> Iterator[Picture]:
     from hetdask.results.plots.curves import SCALING_PANELS
     from hetdask.results.plots.page import scaling_image
 
     for name, label in SCALING_PANELS:
         title = label.capitalize()
-        yield svg_picture(title, scaling_text(dataset, name, title), scaling_image(dataset, name, label))
+        yield svg_picture(title, scaling_text(contents, name, title), scaling_image(contents, name, label))
 
 
-def _thumbnails(dataset: xr.Dataset) -> Fields:
+def _thumbnails(contents: Contents) -> Fields:
     from hetdask.results.plots.style import MAP_COLOURS, RESIDUAL_COLOURS
     from hetdask.results.plots.thumbnails import gradient, thumbnails
 
-    angles = shown_angles(dataset.sizes["phi"], THUMBNAILS)
-    made = thumbnails(dataset, angles)
-    rms = dataset["residual_rms"].to_numpy()
+    angles = shown_angles(contents.sizes["phi"], THUMBNAILS)
+    made = thumbnails(contents, angles)
+    rms = contents["residual_rms"]
     return {
         "thumbnails": [
             {
-                "name": angle_name(dataset, angle),
+                "name": angle_name(contents, angle),
                 "rms": format_number(float(rms[angle]), 2),
-                "data": png_picture("", map_text(dataset, angle, "data"), images.data),
-                "residual": png_picture("", map_text(dataset, angle, "residual"), images.residual),
+                "data": png_picture("", map_text(contents, angle, "data"), images.data),
+                "residual": png_picture("", map_text(contents, angle, "residual"), images.residual),
             }
             for angle, images in zip(angles, made.images, strict=True)
         ],
@@ -127,44 +129,44 @@ def _thumbnails(dataset: xr.Dataset) -> Fields:
 
 def details(page: Page) -> Fields | None:
     """Data, model, residual and cuts of some maps."""
-    dataset = page.dataset
-    if dataset is None or "data" not in dataset:
+    contents = page.contents
+    if contents is None or "data" not in contents:
         return None
-    angles = detailed_angles(dataset, page.most)
-    worst = worst_angle(dataset) if len(angles) > 1 else None
+    angles = detailed_angles(contents, page.most)
+    worst = worst_angle(contents) if len(angles) > 1 else None
     return {
-        "count": dataset.sizes["phi"],
-        "block": int(dataset["t1"].attrs["frames_per_block"]),
+        "count": contents.sizes["phi"],
+        "block": contents.frames_per_block,
         "maps": [
             {
-                "name": angle_name(dataset, angle),
+                "name": angle_name(contents, angle),
                 "worst": angle == worst,
-                "pictures": list(_detail(dataset, angle)),
+                "pictures": list(_detail(contents, angle)),
             }
             for angle in angles
         ],
-        "judged": bool(dataset["expected_rms"].notnull().any()),
+        "judged": bool(np.isfinite(contents["expected_rms"]).any()),
     }
 
 
-def _detail(dataset: xr.Dataset, angle: int) -> Iterator[Picture]:
+def _detail(contents: Contents, angle: int) -> Iterator[Picture]:
     from hetdask.results.plots.maps import MAP_PANELS
     from hetdask.results.plots.page import cuts_image, map_images
 
-    images = map_images(dataset, angle)
+    images = map_images(contents, angle)
     for name, title in MAP_PANELS:
-        yield svg_picture(title, map_text(dataset, angle, name), images[name])
-    yield svg_picture("One-time cuts", cuts_text(dataset, angle), cuts_image(dataset, angle))
+        yield svg_picture(title, map_text(contents, angle, name), images[name])
+    yield svg_picture("One-time cuts", cuts_text(contents, angle), cuts_image(contents, angle))
 
 
 def convergence(page: Page) -> Fields:
     """The way of the fit, its methods, and other optima of a search."""
-    result, dataset = page.result, page.dataset
+    result, contents = page.result, page.contents
     picture = None
-    if dataset is not None and dataset.sizes["evaluation"]:
+    if contents is not None and contents.sizes["evaluation"]:
         from hetdask.results.plots.page import history_image
 
-        picture = svg_picture("Way of the fit", history_text(dataset), history_image(dataset))
+        picture = svg_picture("Way of the fit", history_text(contents), history_image(contents))
     return {
         "picture": picture,
         "heads": METHOD_HEADS,
