@@ -145,9 +145,10 @@ def run_settings(
     from hetdask.cli.progress import show_progress
     from hetdask.results.dashboard.serve import attach
     from hetdask.results.files import prepare_run_folder
-    from hetdask_cluster.pages import share_one_heap
+    from hetdask_cluster.pages import keep_few_file_pages, share_one_heap
 
     share_one_heap()
+    keep_few_file_pages()
     plan_settings(settings).require()
     folder = prepare_run_folder(settings.output.folder, overwrite=overwrite, resume=resume)
     with (
