@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from hetdask.data.reduction import Blocks, Reduced, blocks_of, level_within
 from hetdask.fitting.cold_start import MOST_BLOCKS
-from hetdask.fitting.identifiability import Determined, cautions, identify, natural_units
+from hetdask.fitting.identifiability import Determined, cautions, identify, inverse_without_null, natural_units
 from hetdask.fitting.likely import weighted_sums
 from hetdask.fitting.noise_evidence import gather
 from hetdask.fitting.noise_model import NoiseStrength, counting_noise
-from hetdask.fitting.uncertainty import expected_covariance, inverse_without_null
+from hetdask.fitting.uncertainty import expected_covariance
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.tiles import Series

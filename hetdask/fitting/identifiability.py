@@ -38,6 +38,9 @@ NOTHING: Final = 0.02
 HALF_TURN_IN_TWO_FRAMES: Final = np.pi / 2.0
 """Phase between two frames from which on flow may be aliased."""
 
+ROUNDING: Final = 1e-12
+"""Shares of parameters in a direction without curvature that are smaller than this are rounding errors."""
+
 MANY: Final = 0.5
 """Share of frames with a clipped fraction that a reader should know of."""
 
@@ -188,23 +191,48 @@ def _weak(direction: Array, unit: Array, names: Sequence[str], *, is_open: bool)
 
 def null_directions(gauss_newton: Array, unit: Array) -> Array:
     """Orthonormal directions (p, k) without curvature, in natural units (p,)."""
+    return _curvature(gauss_newton, unit)[0]
+
+
+def inverse_without_null(gauss_newton: Array, unit: Array) -> Array:
+    """Inverse (p, p) without the directions that have no curvature, with the units (p,) of the parameters.
+
+    What an inverse of the rest says of directions without curvature is arbitrary, and is projected out.
+    """
+    null, root = _curvature(gauss_newton, unit)
+    root = (root - null @ (null.T @ root)) * unit[:, None]
+    return np.asarray(root @ root.T)
+
+
+def _curvature(gauss_newton: Array, unit: Array) -> tuple[Array, Array]:
+    """Directions without curvature (p, k), and a root (p, p - k) of an inverse for the others, in natural units.
+
+    Curvatures of the parameters may differ by 10²⁰ and more, so nothing mixes them before each is scaled to 1.
+    """
     scaled = gauss_newton * np.outer(unit, unit)
     size = np.sqrt(np.maximum(np.diagonal(scaled), 0.0))
-    still = size <= np.sqrt(WEAK) * 1e-6 * max(float(size.max()), np.finfo(np.float64).tiny)
-    safe = np.where(still, 1.0, size)
-    matrix = scaled / np.outer(safe, safe)
-    matrix[still, :] = matrix[:, still] = 0.0
-    values, vectors = np.linalg.eigh(matrix)
-    flat = vectors[:, values <= WEAK * max(float(values[-1]), 0.0)] / safe[:, None]
-    return np.asarray(np.linalg.qr(flat)[0]) if flat.size else flat
+    moves = size > np.sqrt(WEAK) * 1e-6 * max(float(size.max()), np.finfo(np.float64).tiny)
+    size = size[moves]
+    values, vectors = np.linalg.eigh(scaled[np.ix_(moves, moves)] / np.outer(size, size))
+    flat = values <= WEAK * max(values, default=0.0)
+    rows = _sparse(vectors[:, flat])
+    rows = np.where(np.abs(rows) > ROUNDING, rows, 0.0) / size
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    still = np.count_nonzero(~moves)
+    null = np.zeros((unit.size, still + len(rows)))
+    null[~moves, :still] = np.eye(still)
+    null[moves, still:] = rows.T
+    root = np.zeros((unit.size, np.count_nonzero(~flat)))
+    root[moves] = vectors[:, ~flat] / np.sqrt(values[~flat]) / size[:, None]
+    return np.asarray(np.linalg.qr(null)[0]), root
 
 
-def _sparse(null: Array) -> Array:
-    """The same directions as rows with as few parameters as possible in each."""
-    if null.shape[1] == 0:
-        return np.empty((0, null.shape[0]))
-    order = qr(null.T, mode="r", pivoting=True)[1][: null.shape[1]]
-    return np.asarray(np.linalg.solve(null[order].T, null.T))
+def _sparse(directions: Array) -> Array:
+    """A basis (k, p) of the same space as the columns (p, k), as few parameters as possible in each of its rows."""
+    if directions.shape[1] == 0:
+        return np.empty((0, directions.shape[0]))
+    order = qr(directions.T, mode="r", pivoting=True)[1][: directions.shape[1]]
+    return np.asarray(np.linalg.solve(directions[order].T, directions.T))
 
 
 def _in_words(names: Sequence[str]) -> str:

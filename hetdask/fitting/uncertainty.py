@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hetdask.fitting.identifiability import Determined, Weak, cautions, identify, natural_units, null_directions
+from hetdask.fitting.identifiability import (
+    Determined,
+    Weak,
+    cautions,
+    identify,
+    inverse_without_null,
+    natural_units,
+)
 from hetdask.fitting.noise_model import SIGNIFICANT, NoiseModel, NoiseStrength, white_beside_counting
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.refine import Refinement
@@ -207,17 +214,6 @@ def iid_uncertainty(fit: Refinement) -> Uncertainty:
     )
     determined = Determined(fit.identified, len(fit.free) - len(weak), weak)
     return Uncertainty("iid", UNKNOWN_NOISE, fit.covariance, fit.covariance, determined, ())
-
-
-def inverse_without_null(gauss_newton: Array, unit: Array) -> Array:
-    """Inverse (p, p) without the directions that have no curvature, with the units (p,) of the parameters."""
-    null = null_directions(gauss_newton, unit)
-    scaled = gauss_newton * np.outer(unit, unit)
-    kept = np.linalg.qr(null, mode="complete")[0][:, null.shape[1] :]
-    inner = kept.T @ scaled @ kept
-    size = np.sqrt(np.diagonal(inner))
-    inverse = np.linalg.inv(inner / np.outer(size, size)) / np.outer(size, size)
-    return np.asarray(kept @ inverse @ kept.T * np.outer(unit, unit))
 
 
 def simulated_covariance(

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from hetdask.errors import FitError
 from hetdask.fitting.coordinates import make_coordinates
 from hetdask.fitting.goodness import Check, structure_of
-from hetdask.fitting.identifiability import cautions, identify, natural_units
+from hetdask.fitting.identifiability import cautions, identify, inverse_without_null, natural_units
 from hetdask.fitting.likely import most_likely, weighted_sums
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement, angle_fits, bound_flags
-from hetdask.fitting.uncertainty import Uncertainty, inverse_without_null, strayed
+from hetdask.fitting.uncertainty import Uncertainty, strayed
 from hetdask.passes.normal import project
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.tiles import Series
