@@ -203,6 +203,7 @@ def open_store(
     from hetdask.data.store import Store
     from hetdask.errors import DataError
     from hetdask.options import DATA_FOLDER, open_data
+    from hetdask_cluster.pages import keep_few_file_pages
 
     data = settings.data
     own = data.store is None
@@ -220,6 +221,7 @@ def open_store(
             )
     if data.source is not None:
         progress.stage("ingest")
+        keep_few_file_pages()
     return open_data(
         settings,
         folder=folder,
