@@ -300,10 +300,10 @@ def refresh_report(
         If the folder can't be written.
     """
     folder = Path(folder).absolute()
+    if helper is not None:
+        helper.begin(folder, most_figures)
     contents = result.contents() if plots else None
     with writing(folder):
-        if helper is not None:
-            helper.begin(folder, most_figures)
         if contents is not None:
             write_figures(folder, contents, most_figures)
         if helper is not None and helper.finished():

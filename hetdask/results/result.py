@@ -463,18 +463,21 @@ class Result(Part):
         """
         from hetdask.results.storage import open_dataset
 
-        if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
-            return open_dataset(self._folder / DATASET_FOLDER)
-        return self.contents().to_xarray()
+        group = self._group()
+        return self.contents().to_xarray() if group is None else open_dataset(group)
 
     def contents(self) -> Contents:
         """What `to_xarray` gives, as plain arrays: for figures and files of our own, without xarray."""
         from hetdask.results.dataset import light_contents
         from hetdask.results.storage import read_contents
 
-        if self._folder is not None and (self._folder / DATASET_FOLDER).is_dir():
-            return read_contents(self._folder / DATASET_FOLDER)
-        return light_contents(self, self._history, self._refitted)
+        group = self._group()
+        return light_contents(self, self._history, self._refitted) if group is None else read_contents(group)
+
+    def _group(self) -> Path | None:
+        """The result.zarr of the run folder that this result belongs to, if there is one."""
+        group = None if self._folder is None else self._folder / DATASET_FOLDER
+        return group if group is not None and group.is_dir() else None
 
     def to_npz(self, path: str | Path, *, reduced: bool = False) -> Path:
         """Write data, model and residual with the keys that heterodyne-analysis gives ``fitted_data.npz``.

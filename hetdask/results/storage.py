@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from hetdask.results.dataset import Contents, Variable, described
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
-from hetdask.results.result import DATASET_FOLDER
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,16 +125,9 @@ def read_contents(group: Path) -> Contents:
     return Contents(*parts, attrs)
 
 
-def open_dataset(folder: Path) -> xr.Dataset:
-    """Open a result.zarr; values are read when they are used.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder or the group in it.
-    """
+def open_dataset(group: Path) -> xr.Dataset:
+    """Open a result.zarr in xarray; values are read when they are used."""
     import xarray as xr
 
-    group = folder if folder.name == DATASET_FOLDER else folder / DATASET_FOLDER
     dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
     return dataset
