@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from hetdask.errors import DataError
 from hetdask.results.dataset import Contents, Variable, described
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
+
+METADATA: Final = "zarr.json"
 
 MAP_NAMES: Final = {
     "data": "measured two-time correlation, block mean",
@@ -112,22 +116,68 @@ def _write(group: zarr.Group, name: str, variable: Variable) -> None:
     )
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what zarr raises for damaged files into a `DataError` that says what is left."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(
+            f"{path} is damaged ({reason}): the result.json of this run still holds parameters, errors and verdict; "
+            "for figures and maps run the fit again"
+        ) from error
+
+
+class StoredArray:
+    """An array on disk that is read where it is indexed."""
+
+    def __init__(self, path: Path, array: zarr.Array[Any]) -> None:
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
+        self._path, self._array = path, array
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        with _reading(self._path):
+            return np.asarray(self._array[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...], dtype=dtype)
+
+
 def read_contents(group: Path) -> Contents:
-    """What a result.zarr holds: maps and cuts are read when they are indexed, everything else now."""
-    opened = zarr.open_group(group, mode="r")
-    attrs = dict(opened.attrs)
-    beside = str(attrs.pop("coordinates", "")).split()
+    """What a result.zarr holds: maps and cuts are read when they are indexed, everything else now.
+
+    Raises
+    ------
+    DataError
+        If it is damaged; of maps and cuts when they are indexed.
+    """
     parts: tuple[dict[str, Variable], dict[str, Variable]] = ({}, {})
-    for name, array in opened.arrays():
-        dims: tuple[str, ...] = tuple(getattr(array.metadata, "dimension_names", None) or ())
-        values: Any = array if array.ndim > 2 else np.asarray(array[...])
-        parts[dims == (name,) or name in beside][name] = Variable(dims, values, dict(array.attrs))
+    with _reading(group):
+        for path in group.iterdir():
+            if path.is_dir() and not (path / METADATA).is_file():
+                raise FileNotFoundError(f"{path.name} has no {METADATA}")
+        opened = zarr.open_group(group, mode="r")
+        attrs = dict(opened.attrs)
+        beside = str(attrs.pop("coordinates", "")).split()
+        for name, array in opened.arrays():
+            dims: tuple[str, ...] = tuple(getattr(array.metadata, "dimension_names", None) or ())
+            stored: Any = StoredArray(group / name, array)
+            values = stored if array.ndim > 2 else stored[...]
+            parts[dims == (name,) or name in beside][name] = Variable(dims, values, dict(array.attrs))
     return Contents(*parts, attrs)
 
 
 def open_dataset(group: Path) -> xr.Dataset:
-    """Open a result.zarr in xarray; values are read when they are used."""
+    """Open a result.zarr in xarray; values are read when they are used.
+
+    Raises
+    ------
+    DataError
+        If it is damaged; of values that are read later xarray tells.
+    """
     import xarray as xr
 
-    dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
+    with _reading(group):
+        dataset: xr.Dataset = xr.open_zarr(group, consolidated=False, chunks=None)
     return dataset

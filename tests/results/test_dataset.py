@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 import zarr
 
 from hetdask.data.store import Store
+from hetdask.errors import DataError
 from hetdask.fitting import Refinement
 from hetdask.model import NAMES, dynamics
 from hetdask.results import Result
@@ -65,6 +67,55 @@ def test_what_is_written_is_read_without_xarray(result: Result, run_folder: Path
     )
     assert "data" in Result.load(run_folder).contents()
     assert "data" not in written
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _damage_group(group: Path) -> None:
+    (group / "zarr.json").unlink()
+
+
+def _cut_group(group: Path) -> None:
+    _cut(group / "zarr.json")
+
+
+def _lose_array(group: Path) -> None:
+    (group / "data" / "zarr.json").unlink()
+
+
+def _cut_array(group: Path) -> None:
+    _cut(group / "value" / "zarr.json")
+
+
+def _cut_values(group: Path) -> None:
+    for chunk in (path for path in (group / "sigma" / "c").rglob("*") if path.is_file()):
+        _cut(chunk)
+
+
+@pytest.mark.parametrize("damage", [_damage_group, _cut_group, _lose_array, _cut_array, _cut_values])
+def test_damage_is_told_with_what_is_left(damage: Callable[[Path], None], run_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    damage(copy / "result.zarr")
+    result = Result.load(copy)
+    with pytest.raises(DataError, match=r"result\.zarr\S* is damaged \(.+\): the result\.json of this run still holds"):
+        result.contents()
+    if damage is not _lose_array and damage is not _cut_values:  # xarray leaves out the one, and reads the other later
+        with pytest.raises(DataError, match="is damaged"):
+            result.to_xarray()
+
+
+def test_a_damaged_map_is_told_when_it_is_read(run_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    for chunk in (path for path in (copy / "result.zarr" / "data" / "c").rglob("*") if path.is_file()):
+        _cut(chunk)
+    contents = Result.load(copy).contents()
+    np.testing.assert_array_equal(contents["model"][0], Result.load(run_folder).contents()["model"][0])
+    with pytest.raises(DataError, match=r"result\.zarr/data is damaged"):
+        contents["data"][0]
 
 
 def test_a_saved_result_holds_the_same_as_the_run(run_folder: Path, tmp_path: Path) -> None:
