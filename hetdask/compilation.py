@@ -125,8 +125,8 @@ def compiled() -> bool:
     names = [module.name for module in pkgutil.iter_modules(hetdask_kernels.__path__)]
     modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
-    # What is inlined before it is compiled has no file of its own.
-    kernels = {kernel for kernel in found if kernel.targetoptions.get("inline") != "always"}
+    # Parts of kernels have no files of their own.
+    kernels = {kernel for kernel in found if not kernel.targetoptions.get("forceinline")}
     for kernel in kernels:
         code, folder = kernel.py_func.__code__, kernel.stats.cache_path
         source = Path(code.co_filename)

@@ -6,8 +6,16 @@ from typing import Any, Final
 
 from numba import njit
 
-JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy"}
-"""Serial kernels that release the GIL: threads belong to the caller."""
+JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""Serial kernels that release the GIL: threads belong to the caller. Nobody calls them from C."""
+
+PART: Final[dict[str, Any]] = {**JIT, "cache": False, "forceinline": True, "no_cpython_wrapper": True}
+"""Parts of kernels, compiled into whatever calls them, and not to be called from Python.
+
+A part that stays a function of its own is optimised twice, by itself and with its caller, and which of the two runs
+depends on whether they were compiled just now or come from the cache: with `REORDER` they round differently. And a call
+with all its arrays takes as long as some of the parts.
+"""
 
 REORDER: Final = {"reassoc", "contract", "nsz"}
 """Lets sums be vectorised. Not full fast-math: NaN and infinity keep their meaning."""
@@ -27,7 +35,7 @@ LANES: Final = 16
 """Derivatives that the kernels carry side by side, in vector registers: four for each group."""
 
 
-@njit(**JIT)
+@njit(**PART)
 def assign(values, out):  # type: ignore[no-untyped-def]
     """What `out[:] = values` does for arrays (n,), for which Numba compiles text processing, two seconds of it."""
     for k in range(values.shape[0]):

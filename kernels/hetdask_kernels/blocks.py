@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES, REORDER, assign
+from hetdask_kernels._jit import JIT, LANES, PART, REORDER, assign
 from hetdask_kernels.curves import term_amplitudes
 from hetdask_kernels.factors import frame_steps
 
@@ -53,7 +53,7 @@ class Nodes(NamedTuple):
     following: Indices
 
 
-@njit(**JIT)
+@njit(**PART)
 def _decay(c_ref, c_sample, displacement, i, j, q, kappa):  # type: ignore[no-untyped-def]
     """Decay from frame i to frame j."""
     a = math.exp(-0.5 * q * q * (c_ref[j] - c_ref[i]))
@@ -62,22 +62,22 @@ def _decay(c_ref, c_sample, displacement, i, j, q, kappa):  # type: ignore[no-un
     return a * a, b * b, a * b * math.cos(turn), a * b * math.sin(turn)
 
 
-@njit(**JIT)
+@njit(**PART)
 def _load(rows, i):  # type: ignore[no-untyped-def]
     return rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3]
 
 
-@njit(**JIT)
+@njit(**PART)
 def _store(rows, i, x):  # type: ignore[no-untyped-def]
     rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3] = x
 
 
-@njit(**JIT)
+@njit(**PART)
 def _times(x, y):  # type: ignore[no-untyped-def]
     return x[0] * y[0], x[1] * y[1], x[2] * y[2] - x[3] * y[3], x[2] * y[3] + x[3] * y[2]
 
 
-@njit(**JIT)
+@njit(**PART)
 def _amplitudes(s, keep):  # type: ignore[no-untyped-def]
     """Amplitudes of the three terms at a fraction s, and derivatives of the first and the last; 0 without `keep`."""
     w1, w2, w3, bend, turn = term_amplitudes(s)
@@ -92,7 +92,7 @@ One array with constant offsets: the compiler sees that its parts do not overlap
 """
 
 
-@njit(**JIT)
+@njit(**PART)
 def _start(gain, sign):  # type: ignore[no-untyped-def]
     work = np.zeros(_WORK)
     for k in range(gain.shape[1]):
@@ -102,7 +102,7 @@ def _start(gain, sign):  # type: ignore[no-untyped-def]
     return work
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _take_frame(work, row, amplitude, step, before, here):  # type: ignore[no-untyped-def]
     """Carry the derivatives' sums on to the next frame of a node, and add those of this frame.
 
@@ -131,7 +131,7 @@ def _take_frame(work, row, amplitude, step, before, here):  # type: ignore[no-un
         work[_RIGHT + 3 * LANES + k] += sign * (dr * li + di * lr)
 
 
-@njit(inline="always", **JIT)
+@njit(**PART)
 def _smallest(step, fraction, keep, gradient, work, size, through, left, right, left_slope, right_slope, own):  # type: ignore[no-untyped-def]
     """Sums over the nodes of the lowest level, `size` frames each, and over the pairs within each, by recurrence."""
     n = fraction.shape[0]
@@ -163,7 +163,7 @@ def _smallest(step, fraction, keep, gradient, work, size, through, left, right, 
             assign(work[_OWN:], own[node, 1:])
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _join_slopes(near, far, decay, parent):  # type: ignore[no-untyped-def]
     a, b, c, d = decay
     for k in range(LANES):
@@ -174,7 +174,7 @@ def _join_slopes(near, far, decay, parent):  # type: ignore[no-untyped-def]
         parent[3 * LANES + k] = near[3 * LANES + k] + (c * zi + d * zr)
 
 
-@njit(**JIT)
+@njit(**PART)
 def _join(sums, slopes, near, far, decay, parent):  # type: ignore[no-untyped-def]
     """Sums over a parent node: those of one child, and those of the other carried over to it."""
     x, y = _load(sums, near), _times(decay, _load(sums, far))
@@ -183,7 +183,7 @@ def _join(sums, slopes, near, far, decay, parent):  # type: ignore[no-untyped-de
         _join_slopes(slopes[near], slopes[far], decay, slopes[parent])
 
 
-@njit(inline="always", **JIT)
+@njit(**PART)
 def _merge(step, offset, size, through, hop, left, right, left_slope, right_slope):  # type: ignore[no-untyped-def]
     """Sums over the nodes of each level from those of the level below, of which the lowest has `size` frames.
 
@@ -210,7 +210,7 @@ def _merge(step, offset, size, through, hop, left, right, left_slope, right_slop
             _join(right, right_slope, one, two, _load(hop, one), parent)
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _pair_slopes(left, right, i, j, u, v, out, b):  # type: ignore[no-untyped-def]
     u1, u2, ur, ui = u
     v1, v2, vr, vi = v
@@ -223,7 +223,7 @@ def _pair_slopes(left, right, i, j, u, v, out, b):  # type: ignore[no-untyped-de
         )
 
 
-@njit(**JIT)
+@njit(**PART)
 def _add_pair(left, right, left_slope, right_slope, i, j, decay, out, b):  # type: ignore[no-untyped-def]
     """Add the sums over the pixels of nodes i and j to those of block b; `decay` leads from one to the other."""
     y1, y2, yr, yi = _load(right, j)
@@ -234,7 +234,7 @@ def _add_pair(left, right, left_slope, right_slope, i, j, decay, out, b):  # typ
         _pair_slopes(left_slope, right_slope, i, j, (u1, u2, ur, ui), v, out, b)
 
 
-@njit(inline="always", **JIT)
+@njit(**PART)
 def _couple(rows, columns, following, step, hop, left, right, left_slope, right_slope, own, out):  # type: ignore[no-untyped-def]
     """Sums over blocks from those over nodes."""
     row = at = -1
@@ -252,7 +252,7 @@ def _couple(rows, columns, following, step, hop, left, right, left_slope, right_
         _add_pair(left, right, left_slope, right_slope, row, at, decay, out, b)
 
 
-@njit(inline="always", **JIT)
+@njit(**PART)
 def _take_out(missing, motion, q, kappa, fraction, gradient, work, out):  # type: ignore[no-untyped-def]
     """Take single pixels off the sums over their blocks."""
     c_ref, c_sample, displacement = motion

@@ -17,7 +17,7 @@ from numba import njit
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels._jit import JIT, PART, REORDER
 from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of, spread
 from hetdask_kernels.factors import block_coupling
 
@@ -101,7 +101,7 @@ def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped
                 out[m, k // 2, b] = max(needed, last + 1 + TAIL)
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _contract_panel(matrix, kept, width, left, row, right, both, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract the first rows and columns of a panel: `kept` and `width` (2,) for the decays and the cross term."""
     if both:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels._jit import JIT, PART, REORDER
 from hetdask_kernels.factors import block_coupling
 
 
-@njit(fastmath=REORDER, inline="always", **JIT)
+@njit(fastmath=REORDER, **PART)
 def contract_strip(  # type: ignore[no-untyped-def]
     tile, top, edge, first, begin, width, baseline, left, row, right, column, term, stop, row_sums, column_sums
 ):
@@ -79,7 +79,7 @@ def contract_strip(  # type: ignore[no-untyped-def]
             row_sums[r + 1, half + 3] += t3
 
 
-@njit(fastmath=REORDER, inline="always", **JIT)
+@njit(fastmath=REORDER, **PART)
 def contract_rows(tile, top, edge, first, begin, width, baseline, right, column, row_sums):  # type: ignore[no-untyped-def]
     """The row sums of `contract_strip` alone, with all factors, in half the time."""
     start = column + begin
@@ -109,7 +109,7 @@ def contract_rows(tile, top, edge, first, begin, width, baseline, right, column,
         row_sums[3, i + 1] += t3
 
 
-@njit(fastmath=REORDER, inline="always", **JIT)
+@njit(fastmath=REORDER, **PART)
 def contract_corner(tile, top, edge, first, baseline, left, row, right, column, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract the pixels above the diagonal in the (8, 8) block at `first`; arguments as in `contract_strip`."""
     for i in range(first, first + 8):
@@ -120,7 +120,7 @@ def contract_corner(tile, top, edge, first, baseline, left, row, right, column, 
                 column_sums[r, j] += e * left[r, row + i]
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def contract_block(  # type: ignore[no-untyped-def]
     tile, top, edge, diagonal, baseline, left, row, right, column, row_sums, column_sums, both
 ):
@@ -162,7 +162,7 @@ def contract_block(  # type: ignore[no-untyped-def]
             contract_rows(tile, top, edge, first, begin, width, baseline, right, column, row_sums)
 
 
-@njit(**JIT)
+@njit(**PART)
 def contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, frame, row_sums, column_sums):  # type: ignore[no-untyped-def]
     """Contract a diagonal block over which the decays span more than a float64 can hold.
 
@@ -206,14 +206,14 @@ def contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, fr
             column_sums[3, n] += e * amplitude[m, 2] * sine
 
 
-@njit(**JIT)
+@njit(**PART)
 def spread(decay, coupling, begin, end):  # type: ignore[no-untyped-def]
     """Write the coupling between two blocks to some columns of `coupling` (4, ...)."""
     for i in range(begin, end):
         coupling[0, i], coupling[1, i], coupling[2, i], coupling[3, i] = decay
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def accumulate(raw, begin, coupling, total, first):  # type: ignore[no-untyped-def]
     """Add raw sums (4, ...) from `begin` on, multiplied by `coupling` (4, n), to total (4, ...) from `first` on.
 
@@ -237,7 +237,7 @@ PIXELS, COMPRESSED, FIRST_ROW, STEEP = 0, 1, 2, 3
 """How a tile is contracted: by pixels, as polynomials of rows and columns, of columns only, by recurrence."""
 
 
-@njit(**JIT)
+@njit(**PART)
 def path_of(row, column, smooth, gentle, steep):  # type: ignore[no-untyped-def]
     """How a block is contracted; see `contract_blocks` for the arguments."""
     if smooth[column]:
@@ -306,7 +306,7 @@ def contract_steep_blocks(  # type: ignore[no-untyped-def]
             contract_steep_diagonal(tile, top, edge, size, baseline, amplitude, step, row * size, rows, columns)
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
     total = 0.0
     for j in range(amplitude.shape[0]):
@@ -316,7 +316,7 @@ def _product(rows, to_last, amplitude):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _products(rows, columns, to_last, from_first, amplitude, gain, out):  # type: ignore[no-untyped-def]
     for j in range(amplitude.shape[0]):
         r1, r2 = rows[0, j] * to_last[0, j], rows[1, j] * to_last[1, j]

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES
+from hetdask_kernels._jit import JIT, LANES, PART
 
 Array = NDArray[np.float64]
 
@@ -29,14 +29,14 @@ GOLDEN: Final = 0.6180339887498949
 """Multiples of it are spread evenly modulo 1 and never meet."""
 
 
-@njit(**JIT)
+@njit(**PART)
 def _log_ratio(start, stop):  # type: ignore[no-untyped-def]
     if stop - start < start:
         return math.log1p((stop - start) / start)
     return math.log(stop) - math.log(start)
 
 
-@njit(**JIT)
+@njit(**PART)
 def _power_integral(start, stop, log_stop, c, base):  # type: ignore[no-untyped-def]
     """Integral of t^(c-1) from `start` to `stop`; `base` is start^c."""
     if start <= 0.0:
@@ -48,7 +48,7 @@ def _power_integral(start, stop, log_stop, c, base):  # type: ignore[no-untyped-
     return (math.exp(c * log_stop) - base) / c
 
 
-@njit(**JIT)
+@njit(**PART)
 def _log_integral(start, stop, log_stop, c, base, power):  # type: ignore[no-untyped-def]
     """Integral of t^(c-1) ln t, where that of t^(c-1) is `power`."""
     if start <= 0.0:
@@ -63,7 +63,7 @@ def _log_integral(start, stop, log_stop, c, base, power):  # type: ignore[no-unt
     return (math.exp(c * log_stop) * (log_stop - 1.0 / c) - base * (math.log(start) - 1.0 / c)) / c
 
 
-@njit(**JIT)
+@njit(**PART)
 def term_amplitudes(s):  # type: ignore[no-untyped-def]
     """Amplitudes of the three terms at a fraction s, and the derivatives of the second and the third.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT
+from hetdask_kernels._jit import JIT, PART
 
 Array = NDArray[np.float64]
 
@@ -25,14 +25,14 @@ STEEP_RANGE = 600.0
 """Largest exponent across a block whose factors a float64 can hold both ways."""
 
 
-@njit(**JIT)
+@njit(**PART)
 def _decay(x):  # type: ignore[no-untyped-def]
     """e^-x for 0 ≤ x ≤ `SMALL_EXPONENT`, to rounding."""
     tail = x * (1 / 120 - x * (1 / 720 - x * (1 / 5040 - x * (1 / 40320))))
     return 1.0 - x * (1.0 - x * (1 / 2 - x * (1 / 6 - x * (1 / 24 - tail))))
 
 
-@njit(fastmath={"contract"}, **JIT)
+@njit(fastmath={"contract"}, **PART)
 def _small_steps(x, y, turn, step):  # type: ignore[no-untyped-def]
     """Decays (n, 4) from small exponents and angles (n,), by power series that are vectorised."""
     for i in range(x.shape[0]):
@@ -45,7 +45,7 @@ def _small_steps(x, y, turn, step):  # type: ignore[no-untyped-def]
         step[i, 0], step[i, 1], step[i, 2], step[i, 3] = _decay(x[i]), _decay(y[i]), cross * cosine, cross * sine
 
 
-@njit(**JIT)
+@njit(**PART)
 def _steps(x, y, turn, known, step):  # type: ignore[no-untyped-def]
     """Decays (n, 4) from any exponents and angles (n,); those of reference and sample are there if `known`."""
     for i in range(x.shape[0]):
@@ -115,7 +115,7 @@ def frame_steps(
     return step, exponent, phase
 
 
-@njit(**JIT)
+@njit(**PART)
 def _block_factors(step, amplitude, size, to_last, from_first, left, right):  # type: ignore[no-untyped-def]
     for first in range(0, step.shape[0], size):
         last = first + size - 1
@@ -168,7 +168,7 @@ def block_factors(step: Array, amplitude: Array, size: int) -> tuple[Array, Arra
     return to_last, from_first, left, right
 
 
-@njit(**JIT)
+@njit(**PART)
 def block_coupling(row, column, size, exponent, phase):  # type: ignore[no-untyped-def]
     """Decay from the last frame of the row block to the first of the column block; it exceeds 1 on the diagonal."""
     last, first = (row + 1) * size - 1, column * size

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels._jit import JIT, PART, REORDER
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def sum_row(values, baseline):  # type: ignore[no-untyped-def]
     """Count of the finite values, and the sums of their distances from the baseline and of the squares of these."""
     count = 0

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, LANES, REORDER
+from hetdask_kernels._jit import JIT, LANES, PART, REORDER
 from hetdask_kernels.separable import frame_sums
 
 Array = NDArray[np.float64]
@@ -68,7 +68,7 @@ def pair_sums(step: Array, amplitude: Array, gain: Array, weight: Array) -> Arra
     return out
 
 
-@njit(fastmath=REORDER, inline="always", **JIT)
+@njit(fastmath=REORDER, **PART)
 def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-untyped-def]
     """Add the sums of u_k·g·G over all earlier frames, with their gains u_k, to `out` (N, LANES); or all later ones.
 

@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from hetdask_kernels._jit import JIT, LANES, REORDER
+from hetdask_kernels._jit import JIT, LANES, PART, REORDER
 
 BATCH: Final = 4
 """Frames whose contributions to the Gram matrix are added at once, while it is in registers."""
 
 
-@njit(**JIT)
+@njit(**PART)
 def _running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-untyped-def]
     """Write Σ(1, y) and Σ y yᵀ over all earlier frames, or all later ones, to `out` (N, 15).
 
@@ -57,7 +57,7 @@ def _running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-unty
         row[12], row[13], row[14] = 0.5 * (same + s33.real), 0.5 * (same - s33.real), 0.5 * s33.imag
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _values(amplitude, keep, early, gram):  # type: ignore[no-untyped-def]
     """Sums of 1, g and g², from the sums over earlier frames."""
     ones = first = second = 0.0
@@ -71,7 +71,7 @@ def _values(amplitude, keep, early, gram):  # type: ignore[no-untyped-def]
     gram[0, 0], gram[0, 1], gram[1, 1] = ones, first, second
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
     """Sums of G_g, G_g·g and ½ G_g·G_h over the pairs of each frame with all others.
 
@@ -132,7 +132,7 @@ def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no
         out[10] = one * w3 * w3 * pss
 
 
-@njit(**JIT)
+@njit(**PART)
 def frame_sums(step, amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
     """Write sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums`."""
     _running_sums(step, amplitude, keep, False, early)
@@ -150,7 +150,7 @@ _EACH: Final = 4 * LANES
 multiples of the terms in the function of a lane's group, sums of D and g·D."""
 
 
-@njit(fastmath=REORDER, inline="always", **JIT)
+@njit(fastmath=REORDER, **PART)
 def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, products):  # type: ignore[no-untyped-def]
     """Carry the sums of `_cross` on to frame j, and write the products of each lane with the groups, (4·LANES,)."""
     i = max(j - 1, 0)
@@ -251,7 +251,7 @@ def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, prod
         products[3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
 
 
-@njit(fastmath=REORDER, **JIT)
+@njit(fastmath=REORDER, **PART)
 def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram):  # type: ignore[no-untyped-def]
     """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
 

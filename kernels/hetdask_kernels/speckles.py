@@ -25,19 +25,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hetdask_kernels._jit import JIT, REORDER
+from hetdask_kernels._jit import JIT, PART, REORDER
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Indices = NDArray[np.int64]
 
 
-@njit(**JIT)
+@njit(**PART)
 def _link(chain, i, j):  # type: ignore[no-untyped-def]
     return chain[i, j, 0, 0], chain[i, j, 0, 1], chain[i, j, 1, 0], chain[i, j, 1, 1]
 
 
-@njit(**JIT)
+@njit(**PART)
 def _times(x, y):  # type: ignore[no-untyped-def]
     return (
         x[0] * y[0] + x[1] * y[2],
@@ -47,13 +47,13 @@ def _times(x, y):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**JIT)
+@njit(**PART)
 def _trace(x, y):  # type: ignore[no-untyped-def]
     """Real part of the trace of the product."""
     return (x[0] * y[0] + x[1] * y[2] + x[2] * y[1] + x[3] * y[3]).real
 
 
-@njit(**JIT)
+@njit(**PART)
 def _covariance(i, j, k, l, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
     """Covariance of ψ(i, j) and ψ(k, l)."""
     c_ij, c_kl = contrast * coherence[i, j], contrast * coherence[k, l]
@@ -120,7 +120,7 @@ def block_variance(rows: Indices, columns: Indices, coherence: Array, chain: Com
     return out
 
 
-@njit(**JIT)
+@njit(**PART)
 def _with_frame(i, j, l, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
     """Covariance of the photon noise of frame i in the pixels (i, j) and (i, l), for one photon."""
     ijl = _times(_link(chain, i, j), _link(chain, j, l))
@@ -128,7 +128,7 @@ def _with_frame(i, j, l, coherence, chain, contrast):  # type: ignore[no-untyped
     return contrast * coherence[j, l] + third - contrast * contrast * coherence[i, j] * coherence[i, l]
 
 
-@njit(**JIT)
+@njit(**PART)
 def _shared_frames(i, j, k, l, nodes, excess, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
     """What frames that the nodes i and k share add to the covariance of the blocks (i, j) and (k, l)."""
     if nodes[i, 0] >= nodes[k, 1] or nodes[k, 0] >= nodes[i, 1]:
@@ -137,7 +137,7 @@ def _shared_frames(i, j, k, l, nodes, excess, coherence, chain, contrast):  # ty
     return excess[small] / max(nodes[large, 2], 1) * _with_frame(small, j, l, coherence, chain, contrast)
 
 
-@njit(**JIT)
+@njit(**PART)
 def _photon_covariance_of(i, j, k, l, nodes, excess, coherence, chain, contrast):  # type: ignore[no-untyped-def]  # noqa: E741
     return (
         _shared_frames(i, j, k, l, nodes, excess, coherence, chain, contrast)

@@ -33,6 +33,50 @@ compiled = {name: sorted(after[name] - before[name]) for name in kernels if afte
 print(json.dumps([status, compiled, sum(map(len, before.values()))]))
 """
 
+SUMS = """
+import sys
+from hashlib import md5
+import numpy as np
+from hetdask.data.reduction import reduce_store
+from hetdask.data.writers import write_store
+from hetdask.model import simulate_gaussian
+from hetdask.passes import Passes
+from hetdask.passes.reduced import ReducedPasses
+from hetdask.passes.run import series_of
+from hetdask_cluster.runner import InlineRunner
+from hetdask_kernels.scores import model_rows
+from hetdask_kernels.speckles import block_covariance, photon_covariance
+
+vector = np.array([120.0, -0.3, 5.0, 900.0, -0.2, 3.0, 300.0, 0.1, 5.0, 0.5, -0.01, 0.0, 0.2, 10.0])
+rng = np.random.default_rng(0)
+time, phi, free, here = 0.1 * np.arange(150), np.array([0.0, 60.0]), tuple(range(14)), InlineRunner()
+maps = simulate_gaussian(vector, time, phi, 0.0054, contrast=0.3, offset=1.0, sigma=0.01, rng=rng)
+store = write_store(sys.argv[1], maps.astype(np.float32), phi=phi, q=0.0054, dt=0.1)
+nodes, chain = np.arange(6), rng.standard_normal((6, 6, 2, 2)) + 0j
+coherence, places = rng.uniform(0.0, 1.0, (6, 6)), np.column_stack([nodes, nodes, nodes + 1])
+found = [
+    ReducedPasses(series_of(store), reduce_store(store, here, level=0))(vector, free).gram,
+    *(Passes(store, here, resident_bytes=size)(vector, some).gram for size in (None, 0) for some in (free, ())),
+    model_rows(*(rng.uniform(0.5, 1.0, shape) for shape in ((150, 4), (150, 6), 150, (150, 16)))),
+    block_covariance(nodes[:-1], nodes[1:], coherence, chain, 0.5),
+    photon_covariance(nodes[:-1], nodes[1:], places, np.ones(6), coherence, chain, 0.5),
+]
+print(*(md5(x.tobytes()).hexdigest() for x in found))
+"""
+
+
+def test_kernels_round_alike_whether_they_were_compiled_just_now_or_are_loaded(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", SUMS, tmp_path / f"{turn}.zarr"],
+            capture_output=True, text=True, check=True, timeout=200, env=environment,
+        ).stdout
+        for turn in range(2)
+    ]  # fmt: skip
+    assert len(said[0].split()) == 8
+    assert said[0] == said[1]
+
 
 def test_a_fit_compiles_nothing_that_was_not_compiled_before_workers_start(config: Path) -> None:
     command = [sys.executable, "-c", FIT, str(config), "--method", "all", "--start", "search", "--bootstrap", "40"]
