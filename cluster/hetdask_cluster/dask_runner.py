@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,8 +33,16 @@ CHECK_SECONDS: Final = 5.0
 PAUSED_SECONDS: Final = 30.0
 """Workers that have all been out of memory for so long stay so: what they hold was planned to stay."""
 
+UNMANNED_SECONDS: Final = 60.0
+"""A scheduler of our own fails tasks that find no worker for so long; others wait for ever, so it is looked at here."""
+
 SHARED_BYTES: Final = 2**16
 """Arguments of all tasks of a call that are larger go to the scheduler once, and from worker to worker."""
+
+NO_WORKER: Final = (
+    "there was no worker to run on for too long. If they died, give each more memory: a larger --memory-limit or fewer "
+    "--workers; otherwise start workers, or use --scheduler local. --resume goes on from the last checkpoint"
+)
 
 LOST: Final = (
     "the connection to the scheduler broke, or it was restarted, and with it went all tasks: run again, with --resume "
@@ -204,12 +212,12 @@ class DaskRunner:
         places = {future.key: index for index, future in enumerate(futures)}
         results: dict[int, Any] = {}
         pending = dict.fromkeys(futures)
-        last = moving = time.monotonic()
+        patience = _Patience(self.client, self.deadline)
         while pending:
             finished = as_completed(pending, loop=self.client.loop, timeout=min(self.deadline, CHECK_SECONDS))
-            try:
+            with suppress(TimeoutError):
                 for batch in finished.batches():
-                    last = moving = time.monotonic()
+                    patience.renew()
                     for future in batch:
                         del pending[future]
                     _raise_failures(batch, self.client)
@@ -218,16 +226,8 @@ class DaskRunner:
                             index = places[future.key]
                             results[index] = result
                             on_done(index, result)
-            except TimeoutError:
-                if self.client.status == "closed":
-                    raise ClusterError(LOST) from None
-                now = time.monotonic()
-                if now - last >= self.deadline:
-                    raise ClusterError(self._stalled(len(pending))) from None
-                if not self._all_paused():
-                    moving = now
-                elif now - moving >= PAUSED_SECONDS:
-                    raise ClusterError(_out_of_memory(self.client)) from None
+            if pending:
+                patience.look(len(pending))
         if on_done is None:
             return self._gather(futures)
         return [results[index] for index in range(len(futures))]
@@ -239,17 +239,43 @@ class DaskRunner:
                 raise result.error
         return found
 
-    def _all_paused(self) -> bool:
-        """Whether there are workers, and all of them are beyond the part of their limit where they take tasks."""
-        workers = _workers(self.client)
-        return bool(workers) and all(worker["status"] == "paused" for worker in workers)
 
-    def _stalled(self, waiting: int) -> str:
-        workers = len(self.client.nthreads())
-        return (
-            f"no task finished within {self.deadline:.0f} s; {waiting} wait on {workers} workers. Expected at least "
-            "one worker that makes headway: look at the workers' logs, or run on this machine with --scheduler local"
-        )
+class _Patience:
+    """How long a call has gone without a finished task, without a worker, and without one that takes tasks."""
+
+    def __init__(self, client: Client, deadline: float) -> None:
+        self._client, self._deadline = client, deadline
+        self.renew()
+
+    def renew(self) -> None:
+        """A task has finished."""
+        self._finished = self._manned = self._moving = time.monotonic()
+
+    def look(self, waiting: int) -> None:
+        """Look at the workers on which so many tasks wait.
+
+        Raises
+        ------
+        ClusterError
+            If it has gone on for too long.
+        """
+        if self._client.status == "closed":
+            raise ClusterError(LOST)
+        now, workers = time.monotonic(), _workers(self._client)
+        if now - self._finished >= self._deadline:
+            raise ClusterError(
+                f"no task finished within {self._deadline:.0f} s; {waiting} wait on {len(workers)} workers. Expected "
+                "at least one worker that makes headway: look at the workers' logs, or run on this machine with "
+                "--scheduler local"
+            )
+        if workers:
+            self._manned = now
+        elif now - self._manned >= UNMANNED_SECONDS:
+            raise ClusterError(NO_WORKER)
+        if not workers or any(worker["status"] != "paused" for worker in workers):
+            self._moving = now
+        elif now - self._moving >= PAUSED_SECONDS:
+            raise ClusterError(_out_of_memory(self._client))
 
 
 def _new_key(function: Callable[..., Any]) -> str:
@@ -318,11 +344,7 @@ def _raise_failures(futures: Sequence[Future[Any]], client: Client) -> None:
         if isinstance(error, KilledWorker):
             raise ClusterError(_killed(client)) from error
         if isinstance(error, (NoWorkerError, NoValidWorkerError)):
-            raise ClusterError(
-                "there was no worker to run on for too long. If they died, give each more memory: a larger "
-                "--memory-limit or fewer --workers; otherwise start workers, or use --scheduler local. --resume goes "
-                "on from the last checkpoint"
-            ) from error
+            raise ClusterError(NO_WORKER) from error
         if isinstance(error, CancelledError):
             raise ClusterError(f"a task was cancelled: {error}") from error
         raise error

@@ -1,4 +1,4 @@
-"""A scheduler that is killed in the middle of a fit: a clean end with a checkpoint, and the same answer afterwards."""
+"""A scheduler or its only worker that is killed in the middle of a fit: a clean end with a checkpoint to go on from."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import hetdask
 from hetdask.data.store import Store
 from hetdask.errors import ClusterError
 from hetdask.results import Result
+from hetdask_cluster import dask_runner
 from hetdask_cluster.local import open_runner
 
 from .conftest import CONFIG, At, assert_same, wait_until
@@ -24,8 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Scheduler and one worker as processes of their own: file and process of the scheduler."""
+def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """Scheduler and one worker as processes of their own: file and process of the scheduler, and the worker."""
     file = folder / "scheduler.json"
     shared = ["--no-dashboard", "--scheduler-file", str(file)]
     program = [sys.executable, "-m", "dask"]
@@ -43,7 +44,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         )  # fmt: skip
         stack.callback(worker.kill)
         wait_until(file.exists, 60, "no scheduler")
-        yield str(file), scheduler
+        yield str(file), scheduler, worker
 
 
 def test_a_killed_scheduler_ends_the_fit_with_a_checkpoint_that_another_goes_on_from(
@@ -51,7 +52,7 @@ def test_a_killed_scheduler_ends_the_fit_with_a_checkpoint_that_another_goes_on_
 ) -> None:
     run = tmp_path / "run"
     with (
-        cluster(tmp_path) as (file, scheduler),
+        cluster(tmp_path) as (file, scheduler, _),
         open_runner(file, workers=1) as runner,
         pytest.raises(ClusterError, match=r"connection to the scheduler.*--resume"),
     ):
@@ -59,8 +60,23 @@ def test_a_killed_scheduler_ends_the_fit_with_a_checkpoint_that_another_goes_on_
     assert ClusterError.exit_code == 2
     assert not (run / "result.json").exists()
     (tmp_path / "scheduler.json").unlink()
-    with cluster(tmp_path) as (file, _), open_runner(file, workers=1) as runner:
+    with cluster(tmp_path) as (file, *_), open_runner(file, workers=1) as runner:
         assert_same(hetdask.fit(store, CONFIG, client=runner, folder=run, resume=True), expected)
+
+
+def test_a_fit_whose_only_worker_is_gone_ends_with_a_checkpoint_on_a_scheduler_that_would_wait(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_runner, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(dask_runner, "UNMANNED_SECONDS", 3.0)
+    run = tmp_path / "run"
+    with (
+        cluster(tmp_path) as (file, _, worker),
+        open_runner(file, workers=1) as runner,
+        pytest.raises(ClusterError, match=r"no worker to run on.*--resume"),
+    ):
+        hetdask.fit(store, CONFIG, client=runner, folder=run, progress=At(3, worker.kill))
+    assert list(run.glob("checkpoint.*.npy"))
 
 
 def test_a_restarted_scheduler_ends_the_fit_with_a_checkpoint(store: Store, expected: Result, tmp_path: Path) -> None:
