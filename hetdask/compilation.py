@@ -124,9 +124,7 @@ def compiled() -> bool:
 
     names = [module.name for module in pkgutil.iter_modules(hetdask_kernels.__path__)]
     modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
-    found = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
-    # Parts of kernels have no files of their own.
-    kernels = {kernel for kernel in found if not kernel.targetoptions.get("forceinline")}
+    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
     for kernel in kernels:
         code, folder = kernel.py_func.__code__, kernel.stats.cache_path
         source = Path(code.co_filename)

@@ -9,7 +9,7 @@ from numba import njit
 JIT: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 """Serial kernels that release the GIL: threads belong to the caller. Nobody calls them from C."""
 
-PART: Final[dict[str, Any]] = {**JIT, "cache": False, "forceinline": True, "no_cpython_wrapper": True}
+PART: Final[dict[str, Any]] = {**JIT, "forceinline": True, "no_cpython_wrapper": True}
 """Parts of kernels, compiled into whatever calls them, and not to be called from Python.
 
 A part that stays a function of its own is optimised twice, by itself and with its caller, and which of the two runs
