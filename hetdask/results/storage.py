@@ -118,14 +118,14 @@ def _write(group: zarr.Group, name: str, variable: Variable) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what zarr raises for damaged files into a `DataError` that says what is left."""
+    """Turn what zarr raises for files that are damaged or can't be read into a `DataError` that says what is left."""
     try:
         yield
     except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"{path} is damaged ({reason}): the result.json of this run still holds parameters, errors and verdict; "
-            "for figures and maps run the fit again"
+            f"{path} can't be read, it may be damaged ({reason}): result.json still holds parameters, errors and "
+            "verdict; for figures and maps run the fit again"
         ) from error
 
 
