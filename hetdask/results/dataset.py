@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hetdask.errors import DataError
 from hetdask.model.dynamics import Dynamics, dynamics
 from hetdask.model.parameters import NAMES
 from hetdask.results.goodness import GoodnessResult, OutlierResult
@@ -42,6 +43,10 @@ ALONG: Final = 1e-3
 """Share of its parts by which a curve moves along an open direction, where these cancel except for rounding."""
 
 
+LEFT: Final = "result.json still holds parameters, errors and verdict; for figures and maps run the fit again"
+"""What can be done without a result.zarr."""
+
+
 class Variable(NamedTuple):
     """Values with named dimensions; the maps of a run folder are read when they are indexed."""
 
@@ -54,7 +59,7 @@ class Variable(NamedTuple):
 class Contents:
     """Variables by name, those that are coordinates apart: a dataset without xarray, which takes long to load.
 
-    ``contents[name]`` are the values of either.
+    ``contents[name]`` are the values of either, or a `DataError` where there is none.
     """
 
     variables: dict[str, Variable]
@@ -65,7 +70,12 @@ class Contents:
         return name in self.variables or name in self.coordinates
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return (self.variables if name in self.variables else self.coordinates)[name].values
+        for part in (self.variables, self.coordinates):
+            if name in part:
+                return part[name].values
+        raise DataError(
+            f"there is no {name} in the result: its result.zarr has lost it, or another version wrote it; {LEFT}"
+        )
 
     @property
     def sizes(self) -> dict[str, int]:

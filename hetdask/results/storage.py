@@ -13,8 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 from hetdask.errors import DataError
-from hetdask.results.dataset import Contents, Variable, described
+from hetdask.results.dataset import LEFT, Contents, Variable, described
 from hetdask.results.maps import AngleMaps, block_size, block_times, cut_frames
+from hetdask.results.result import SCHEMA
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,10 +124,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(
-            f"{path} can't be read, it may be damaged ({reason}): result.json still holds parameters, errors and "
-            "verdict; for figures and maps run the fit again"
-        ) from error
+        raise DataError(f"{path} can't be read, it may be damaged ({reason}); {LEFT}") from error
 
 
 class StoredArray:
@@ -159,6 +157,8 @@ def read_contents(group: Path) -> Contents:
                 raise FileNotFoundError(f"{path.name} has no {METADATA}")
         opened = zarr.open_group(group, mode="r")
         attrs = dict(opened.attrs)
+        if attrs.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {attrs.get('schema')!r}, expected {SCHEMA!r}")
         beside = str(attrs.pop("coordinates", "")).split()
         for name, array in opened.arrays():
             dims: tuple[str, ...] = tuple(getattr(array.metadata, "dimension_names", None) or ())

@@ -81,6 +81,10 @@ def _cut_group(group: Path) -> None:
     _cut(group / "zarr.json")
 
 
+def _empty_group(group: Path) -> None:
+    (group / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+
+
 def _lose_array(group: Path) -> None:
     (group / "data" / "zarr.json").unlink()
 
@@ -94,17 +98,25 @@ def _cut_values(group: Path) -> None:
         _cut(chunk)
 
 
-@pytest.mark.parametrize("damage", [_damage_group, _cut_group, _lose_array, _cut_array, _cut_values])
+@pytest.mark.parametrize("damage", [_damage_group, _cut_group, _empty_group, _lose_array, _cut_array, _cut_values])
 def test_damage_is_told_with_what_is_left(damage: Callable[[Path], None], run_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run_folder, copy)
     damage(copy / "result.zarr")
     result = Result.load(copy)
-    with pytest.raises(DataError, match=r"result\.zarr\S* can.t be read, it may be damaged \(.+\): result\.json still"):
+    with pytest.raises(DataError, match=r"result\.zarr\S* can.t be read, it may be damaged \(.+\); result\.json still"):
         result.contents()
-    if damage is not _lose_array and damage is not _cut_values:  # xarray leaves out the one, and reads the other later
+    if damage in {_damage_group, _cut_group, _cut_array}:  # xarray leaves out what is lost, and reads values later
         with pytest.raises(DataError, match="may be damaged"):
             result.to_xarray()
+
+
+def test_a_variable_that_is_gone_is_named(run_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    shutil.rmtree(copy / "result.zarr" / "sigma")
+    with pytest.raises(DataError, match=r"no sigma in the result: its result\.zarr has lost it.*result\.json still"):
+        Result.load(copy).contents()["sigma"]
 
 
 def test_a_damaged_map_is_told_when_it_is_read(run_folder: Path, tmp_path: Path) -> None:
