@@ -16,6 +16,7 @@ from hetdask.errors import ClusterError, HetdaskError
 from hetdask_cluster.kept import KeptResults
 from hetdask_cluster.memory import MemoryPlan, format_bytes, peak_memory, plan_cluster
 from hetdask_cluster.runner import Handle, OnDone
+from hetdask_cluster.settings import START_SECONDS
 from hetdask_cluster.threads import measured_threads
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ CHECK_SECONDS: Final = 5.0
 PAUSED_SECONDS: Final = 30.0
 """Workers that have all been out of memory for so long stay so: what they hold was planned to stay."""
 
-UNMANNED_SECONDS: Final = 60.0
+UNMANNED_SECONDS: Final = START_SECONDS
 """A scheduler of our own fails tasks that find no worker for so long; others wait for ever, so it is looked at here."""
 
 SHARED_BYTES: Final = 2**16

@@ -131,7 +131,7 @@ class StoredArray:
     """An array on disk that is read where it is indexed."""
 
     def __init__(self, path: Path, array: zarr.Array[Any]) -> None:
-        self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
+        self.shape = array.shape
         self._path, self._array = path, array
 
     def __getitem__(self, key: Any) -> NDArray[Any]:

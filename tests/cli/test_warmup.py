@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FIT = """
 import importlib, json, pkgutil, sys
 import hetdask_kernels
@@ -65,12 +67,19 @@ print(*(md5(x.tobytes()).hexdigest() for x in found))
 """
 
 
-def test_kernels_round_alike_whether_they_were_compiled_just_now_or_are_loaded(tmp_path: Path) -> None:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+@pytest.fixture
+def own_cache(tmp_path: Path) -> dict[str, str]:
+    """Environment of a process that finds nothing compiled."""
+    return {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+
+
+def test_kernels_round_alike_whether_they_were_compiled_just_now_or_are_loaded(
+    tmp_path: Path, own_cache: dict[str, str]
+) -> None:
     said = [
         subprocess.run(
             [sys.executable, "-c", SUMS, tmp_path / f"{turn}.zarr"],
-            capture_output=True, text=True, check=True, timeout=200, env=environment,
+            capture_output=True, text=True, check=True, timeout=200, env=own_cache,
         ).stdout
         for turn in range(2)
     ]  # fmt: skip
@@ -95,13 +104,14 @@ def test_whether_kernels_are_compiled_is_known_without_loading_them(tmp_path: Pa
         assert done.stdout.strip() == found
 
 
-def test_the_first_fit_in_this_process_has_every_kernel_compiled_and_says_so(config: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+def test_the_first_fit_in_this_process_has_every_kernel_compiled_and_says_so(
+    config: Path, own_cache: dict[str, str]
+) -> None:
     command = [sys.executable, "-m", "hetdask", "fit", str(config), "--no-plots", "--scheduler", "inline"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200, env=own_cache)
     assert done.stderr.count("compiling") == 1
     look = [sys.executable, "-c", "from hetdask.compilation import compiled; print(compiled())"]
-    assert subprocess.run(look, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "True"
+    assert subprocess.run(look, capture_output=True, text=True, check=True, env=own_cache).stdout.strip() == "True"
 
 
 def test_a_fit_without_figures_loads_nothing_for_drawing_learning_or_pages(config: Path) -> None:

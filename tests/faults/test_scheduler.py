@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
-    """Scheduler and one worker as processes of their own: file and process of the scheduler, and the worker."""
+def cluster(folder: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
+    """Scheduler and one worker as processes of their own: file of the scheduler, and both by name."""
     file = folder / "scheduler.json"
     shared = ["--no-dashboard", "--scheduler-file", str(file)]
     program = [sys.executable, "-m", "dask"]
@@ -44,23 +44,29 @@ def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subpro
         )  # fmt: skip
         stack.callback(worker.kill)
         wait_until(file.exists, 60, "no scheduler")
-        yield str(file), scheduler, worker
+        yield str(file), {"scheduler": scheduler, "worker": worker}
+
+
+def fit_without(victim: str, advice: str, store: Store, folder: Path) -> Path:
+    """Run folder of a fit that ends with advice, since the scheduler or its only worker was killed in the middle."""
+    run = folder / "run"
+    with (
+        cluster(folder) as (file, processes),
+        open_runner(file, workers=1) as runner,
+        pytest.raises(ClusterError, match=advice),
+    ):
+        hetdask.fit(store, CONFIG, client=runner, folder=run, progress=At(3, processes[victim].kill))
+    return run
 
 
 def test_a_killed_scheduler_ends_the_fit_with_a_checkpoint_that_another_goes_on_from(
     store: Store, expected: Result, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    with (
-        cluster(tmp_path) as (file, scheduler, _),
-        open_runner(file, workers=1) as runner,
-        pytest.raises(ClusterError, match=r"connection to the scheduler.*--resume"),
-    ):
-        hetdask.fit(store, CONFIG, client=runner, folder=run, progress=At(3, scheduler.kill))
+    run = fit_without("scheduler", r"connection to the scheduler.*--resume", store, tmp_path)
     assert ClusterError.exit_code == 2
     assert not (run / "result.json").exists()
     (tmp_path / "scheduler.json").unlink()
-    with cluster(tmp_path) as (file, *_), open_runner(file, workers=1) as runner:
+    with cluster(tmp_path) as (file, _), open_runner(file, workers=1) as runner:
         assert_same(hetdask.fit(store, CONFIG, client=runner, folder=run, resume=True), expected)
 
 
@@ -69,13 +75,7 @@ def test_a_fit_whose_only_worker_is_gone_ends_with_a_checkpoint_on_a_scheduler_t
 ) -> None:
     monkeypatch.setattr(dask_runner, "CHECK_SECONDS", 0.5)
     monkeypatch.setattr(dask_runner, "UNMANNED_SECONDS", 3.0)
-    run = tmp_path / "run"
-    with (
-        cluster(tmp_path) as (file, _, worker),
-        open_runner(file, workers=1) as runner,
-        pytest.raises(ClusterError, match=r"no worker to run on.*--resume"),
-    ):
-        hetdask.fit(store, CONFIG, client=runner, folder=run, progress=At(3, worker.kill))
+    run = fit_without("worker", r"no worker to run on.*--resume", store, tmp_path)
     assert list(run.glob("checkpoint.*.npy"))
 
 

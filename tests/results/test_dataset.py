@@ -69,6 +69,12 @@ def test_what_is_written_is_read_without_xarray(result: Result, run_folder: Path
     assert "data" not in written
 
 
+@pytest.fixture
+def run_copy(run_folder: Path, tmp_path: Path) -> Path:
+    """A run folder that may be damaged."""
+    return shutil.copytree(run_folder, tmp_path / "run")
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -93,17 +99,15 @@ def _cut_array(group: Path) -> None:
     _cut(group / "value" / "zarr.json")
 
 
-def _cut_values(group: Path) -> None:
-    for chunk in (path for path in (group / "sigma" / "c").rglob("*") if path.is_file()):
+def _cut_values(group: Path, name: str = "sigma") -> None:
+    for chunk in (path for path in (group / name / "c").rglob("*") if path.is_file()):
         _cut(chunk)
 
 
 @pytest.mark.parametrize("damage", [_damage_group, _cut_group, _empty_group, _lose_array, _cut_array, _cut_values])
-def test_damage_is_told_with_what_is_left(damage: Callable[[Path], None], run_folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "run"
-    shutil.copytree(run_folder, copy)
-    damage(copy / "result.zarr")
-    result = Result.load(copy)
+def test_damage_is_told_with_what_is_left(damage: Callable[[Path], None], run_copy: Path) -> None:
+    damage(run_copy / "result.zarr")
+    result = Result.load(run_copy)
     with pytest.raises(DataError, match=r"result\.zarr\S* can.t be read, it may be damaged \(.+\); result\.json still"):
         result.contents()
     if damage in {_damage_group, _cut_group, _cut_array}:  # xarray leaves out what is lost, and reads values later
@@ -111,20 +115,15 @@ def test_damage_is_told_with_what_is_left(damage: Callable[[Path], None], run_fo
             result.to_xarray()
 
 
-def test_a_variable_that_is_gone_is_named(run_folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "run"
-    shutil.copytree(run_folder, copy)
-    shutil.rmtree(copy / "result.zarr" / "sigma")
+def test_a_variable_that_is_gone_is_named(run_copy: Path) -> None:
+    shutil.rmtree(run_copy / "result.zarr" / "sigma")
     with pytest.raises(DataError, match=r"no sigma in the result: its result\.zarr has lost it.*result\.json still"):
-        Result.load(copy).contents()["sigma"]
+        Result.load(run_copy).contents()["sigma"]
 
 
-def test_a_damaged_map_is_told_when_it_is_read(run_folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "run"
-    shutil.copytree(run_folder, copy)
-    for chunk in (path for path in (copy / "result.zarr" / "data" / "c").rglob("*") if path.is_file()):
-        _cut(chunk)
-    contents = Result.load(copy).contents()
+def test_a_damaged_map_is_told_when_it_is_read(run_folder: Path, run_copy: Path) -> None:
+    _cut_values(run_copy / "result.zarr", "data")
+    contents = Result.load(run_copy).contents()
     np.testing.assert_array_equal(contents["model"][0], Result.load(run_folder).contents()["model"][0])
     with pytest.raises(DataError, match=r"result\.zarr/data can.t be read"):
         contents["data"][0]
