@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 
 from hetdask.errors import KernelError
+from hetdask.stack import roomy
 
 KERNELS: Final = "hetdask.compilation"
 """This module, to be run once before workers start: it compiles what they would all compile at the same time."""
@@ -144,6 +145,7 @@ def preparation() -> str | None:
 
 
 @explained()
+@roomy
 def _compile(name: str) -> None:
     """Compile one kernel, in a process that is there for it."""
     from hetdask_kernels.warmup import kernel_calls

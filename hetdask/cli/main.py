@@ -15,6 +15,7 @@ import click
 from hetdask import __version__
 from hetdask.cli.options import fit_options, plot_options
 from hetdask.errors import HetdaskError
+from hetdask.stack import roomy
 
 DONE: Final = 0
 INTERNAL: Final = 1
@@ -135,6 +136,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else DONE
 
 
+@roomy
 def main() -> NoReturn:
     """Entry point of the program."""
     gc.set_threshold(COLLECT_EVERY)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from hetdask.stack import roomy
+
 
 class ReportProcess:
     """Renders one report; use as a context manager, which ends it.
@@ -58,6 +60,7 @@ class ReportProcess:
         return self._process.wait() == 0
 
 
+@roomy
 def main() -> None:
     """Import what reports need, and render the one that a line of input asks for."""
     gc.disable()
