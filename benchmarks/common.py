@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -199,6 +200,7 @@ def run_process(
     folder: Path,
     variables: Mapping[str, str] | None = None,
     look: Callable[[int], None] | None = None,
+    most: int | None = None,
 ) -> ProcessRun:
     """Run a command to its end in `folder`, and measure its whole process tree.
 
@@ -212,11 +214,13 @@ def run_process(
         Added to the environment.
     look : callable, optional
         Called with the id of the process whenever its memory is looked at.
+    most : int, optional
+        Bytes that the tree may take: it is killed where it takes more.
 
     Raises
     ------
     RuntimeError
-        If it fails, with the end of what it wrote.
+        If it fails, with the end of what it wrote, or takes more than it may.
     """
     words = [str(part) for part in command]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -224,7 +228,7 @@ def run_process(
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=output, stderr=output)
-        watch = TreeMemory(process.pid, look)
+        watch = TreeMemory(process.pid, look, most)
         try:
             with watch:
                 _, status, usage = os.wait4(process.pid, 0)
@@ -233,6 +237,8 @@ def run_process(
             raise
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
+        if most is not None and watch.peak_bytes > most:
+            raise RuntimeError(f"stopped at {watch.peak_bytes / 2**30:.1f} GiB of memory")
         if process.returncode != 0:
             output.seek(0)
             tail = output.read()[-4000:].decode(errors="replace")
@@ -242,10 +248,14 @@ def run_process(
 
 @dataclass(slots=True)
 class TreeMemory:
-    """Peak resident memory of a process and its children while a ``with`` block runs; see `ProcessRun`."""
+    """Peak resident memory of a process and its children while a ``with`` block runs; see `ProcessRun`.
+
+    With a `most`, they are killed where they take more.
+    """
 
     pid: int
     look: Callable[[int], None] | None = None
+    most: int | None = None
     peak_bytes: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -265,18 +275,26 @@ class TreeMemory:
             self.peak_bytes = max(self.peak_bytes, tree_bytes(self.pid))
             if self.look is not None:
                 self.look(self.pid)
+            if self.most is not None and self.peak_bytes > self.most:
+                for process in process_tree(self.pid):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
             self._stop.wait(SAMPLE_SECONDS)
+
+
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A process and its children; none where it is gone."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def tree_bytes(pid: int) -> int:
     """Sum of the resident sizes of a process and its children, or the largest high-water mark if that is more."""
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    sizes = [resident_bytes(process.pid) for process in tree]
-    return max(sum(now for now, _ in sizes), *(peak for _, peak in sizes))
+    sizes = [resident_bytes(process.pid) for process in process_tree(pid)]
+    return max([sum(now for now, _ in sizes), *(peak for _, peak in sizes)])
 
 
 def resident_bytes(pid: int) -> tuple[int, int]:

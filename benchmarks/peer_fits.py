@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 from common import (
     ProcessRun,
     Ratio,
@@ -61,6 +62,8 @@ from hetdask.model import NAMES
 
 PEERS: Final = Path(__file__).parent / "peers"
 TOLERANCE: Final = 1e-8
+PEER_MEMORY: Final = int(0.85 * psutil.virtual_memory().total)
+"""Bytes at which a peer is stopped, before the system stops anything else."""
 CONTRAST_START: Final = 0.25
 OFFSET_START: Final = 1.02
 
@@ -104,17 +107,20 @@ class Outcome:
         Seconds of the fit alone, and with all that it takes to a result of ours.
     details : dict
         Of the last fit: values (our sign of phi0), whether it succeeded, evaluations, and what else it tells.
+    failure : str
+        Why there is no fit.
     """
 
     processes: list[ProcessRun]
     fits: list[float]
     analyses: list[float]
     details: dict[str, Any]
+    failure: str = ""
 
     @classmethod
-    def empty(cls) -> Outcome:
-        """Before the first run."""
-        return cls([], [], [], {})
+    def empty(cls, failure: str = "") -> Outcome:
+        """Before the first run, or after one that failed."""
+        return cls([], [], [], {}, failure)
 
     @property
     def wall(self) -> Timing:
@@ -181,7 +187,7 @@ class Peer:
     def _process(self, folder: Path, fits: int) -> tuple[ProcessRun, dict[str, Any]]:
         result = folder / "outcome.json"
         command = [self.python, PEERS / self.script, folder / "problem.json", folder / "maps.npz", result]
-        run = run_process([*command, "--fits", str(fits)], folder=folder)
+        run = run_process([*command, "--fits", str(fits)], folder=folder, most=PEER_MEMORY)
         return run, json.loads(result.read_text())
 
 
@@ -342,7 +348,7 @@ def measure(
                     peer.run(folder, outcomes[name])
                 except RuntimeError as error:
                     console.print(f"{name} failed: {error}", markup=False)
-                    outcomes[name] = Outcome.empty()
+                    outcomes[name] = Outcome.empty(str(error).partition("\n")[0])
     return outcomes
 
 

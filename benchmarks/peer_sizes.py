@@ -35,7 +35,7 @@ from peer_fits import Outcome, Peer, measure, peers_of
 
 from hetdask.diagnosis.environment import machine, versions
 
-SIZES: Final = ("3x100", "3x200", "3x400", "3x1000", "8x400", "23x400")
+SIZES: Final = ("3x100", "3x200", "3x400", "3x1000", "3x2000", "8x400", "23x400")
 
 SAME: Final = 1e-6
 """Relative excess of a sum of squares up to which two minima are the same."""
@@ -65,6 +65,7 @@ def case_of(size: str, start: str, seed: int, turns: int, warm: int, peers: Mapp
         "start": start,
         "engines": {name: row_of(one, sum_squares(one.details["values"], experiment, model)) if one.details else None
                     for name, one in outcomes.items()},
+        "failures": {name: one.failure for name, one in outcomes.items() if one.failure},
     }  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def main() -> None:
                     f"{100.0 * row['largest_error']:.3g} %",
                 )
                 if row is not None
-                else (name, "failed", "", "", "", "", "")
+                else (name, case["failures"][name], "", "", "", "", "")
                 for name, row in case["engines"].items()
             ],
         )
@@ -195,6 +196,11 @@ def main() -> None:
         notes=[
             "peer_fits.json says what the columns mean; seconds are medians, sums of squares are of the exact model.",
             "cold: the peers start in the middle of the bounds, hetdask searches; sums of squares tell who got there.",
+            *(
+                f"{case['size']}, {case['start']}: {name} failed: {why}"
+                for case in cases
+                for name, why in case["failures"].items()
+            ),
         ],
     )
     if options.figure is not None:
