@@ -45,6 +45,7 @@ from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profile
 from hetdask.results.live import LiveRun, Progress, Silent
 from hetdask.results.result import Memory, RunFacts
 from hetdask.results.weighting import weighting_result
+from hetdask.stack import roomy
 from hetdask_cluster.local import open_runner, run_preparation
 from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.pages import keep_few_file_pages
@@ -110,6 +111,7 @@ def _memory(runner: Runner, plan: FitPlan) -> Memory:
 
 
 @explained()
+@roomy
 def fit(
     store: Store | str | Path,
     config: Settings | Mapping[str, Any] | str | Path,

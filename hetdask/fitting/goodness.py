@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import chdtrc, fdtrc, ndtr
 
 from hetdask.data.reduction import Blocks
@@ -157,7 +158,7 @@ def structure_of(gathered: Gathered, noise: NoiseModel) -> tuple[Check, ...]:
     blocks = gathered.blocks
     along = [angle.along(_smooth(blocks)) for angle in angles]
     values = [angle.values for angle in angles]
-    lag, time = _neighbours(blocks)
+    lag, time = (csr_array(pairs) for pairs in _neighbours(blocks))
     chances: dict[CheckName, float | None] = {
         "lag": _neighbour_chance(angles, lag),
         "time": _neighbour_chance(angles, time),
@@ -167,14 +168,14 @@ def structure_of(gathered: Gathered, noise: NoiseModel) -> tuple[Check, ...]:
     return tuple(Check(name, chance) for name, chance in chances.items() if chance is not None)
 
 
-def _neighbour_chance(angles: Sequence[_Whitened], pairs: Array) -> float | None:
+def _neighbour_chance(angles: Sequence[_Whitened], pairs: csr_array) -> float | None:
     """Probability of the correlation that neighbours have, or a higher one; None without neighbours."""
     excess = variance = 0.0
     for angle in angles:
-        inner = angle.axes.T @ pairs @ angle.axes
+        inner = angle.axes.T @ (pairs @ angle.axes)
         excess += float(angle.values @ inner @ angle.values - np.trace(inner))
         variance += 2.0 * float(np.sum(inner**2))
-    doubt = NEIGHBOUR_DOUBT * len(angles) * float(np.sum(pairs))
+    doubt = NEIGHBOUR_DOUBT * len(angles) * float(pairs.sum())
     return float(ndtr(-excess / np.hypot(np.sqrt(variance), doubt))) if doubt > 0.0 else None
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from hetdask.data.noise import robust_scatter
-from hetdask.fitting.noise_evidence import Evidence, Gathered, Unabsorbed
+from hetdask.fitting.noise_evidence import MOST_ANGLES, Evidence, Gathered, Unabsorbed
 
 Array = NDArray[np.float64]
 
@@ -50,9 +50,6 @@ LEAST_PHOTON_NOISE: Final = 1e-3
 PHOTON_PRECISION: Final = 0.1
 """Relative, of the strength of photon noise."""
 
-MOST_ANGLES: Final = 24
-"""Of one wavevector that are asked how strong photon noise is."""
-
 PHOTON_RISE: Final = 1.0
 """Log-likelihood that photon noise must gain to be believed."""
 
@@ -69,7 +66,7 @@ def find_photons(gathered: Gathered, group: NDArray[np.int64]) -> Array:
     for k in range(group.max() + 1):
         members = np.flatnonzero(group == k)
         some = members[:: -(-members.size // MOST_ANGLES)]
-        photons[members] = _photons_of([gathered.angles[m].without_fit() for m in some], gathered)
+        photons[members] = _photons_of([gathered.without_fit(m) for m in some.tolist()], gathered)
     return photons
 
 

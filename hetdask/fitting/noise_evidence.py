@@ -30,6 +30,9 @@ Indices = NDArray[np.int64]
 FINE_NODES: Final = 128
 """Residuals are looked at on the finest level of the ladder with no more groups of frames than this."""
 
+MOST_ANGLES: Final = 24
+"""Of one wavevector that are asked how strong photon noise is: some 3 MiB each."""
+
 DRIFT_ROUNDS: Final = 3
 """Rounds in which a drift is found: it changes what offset and contrast are."""
 
@@ -173,6 +176,16 @@ class Unabsorbed:
     def _photon(self) -> Array:
         return np.asarray(self._basis.T @ self.blocks.prediction.photon.covariance @ self._basis)
 
+    @cached_property
+    def _without_photon_noise(self) -> tuple[Array, Array]:
+        return np.linalg.eigh(self._speckle)
+
+    def _independent(self, photons: float) -> tuple[Array, Array]:
+        """Variances (k,), rising, and directions (k, k) of independent components."""
+        if np.isfinite(photons):
+            return np.linalg.eigh(self._speckle + self._photon / photons)
+        return self._without_photon_noise
+
     def evidence(self, photons: float, after: tuple[float, float] | None = None) -> Evidence:
         """Independent components.
 
@@ -180,8 +193,7 @@ class Unabsorbed:
         and there are no axes.
         """
         blocks = self.blocks
-        covariance = self._speckle + self._photon / photons if np.isfinite(photons) else self._speckle
-        variances, vectors = np.linalg.eigh(covariance)
+        variances, vectors = self._independent(photons)
         vectors = vectors[:, ::-1]
         predicted = blocks.prediction.of(photons)
         axes = np.zeros((blocks.held.size, variances.size if after else 0))
@@ -226,6 +238,14 @@ class Gathered:
     deviates: Array
     excess: float
     _known: dict[bytes, list[Evidence]] = field(default_factory=dict)
+    _unabsorbed: dict[int, Unabsorbed] = field(default_factory=dict)
+
+    def without_fit(self, m: int) -> Unabsorbed:
+        """Blocks of angle `m` along what a fit leaves alone; those of so many angles are kept until `evidence` asks."""
+        made = self.angles[m].without_fit()
+        if len(self._unabsorbed) < MOST_ANGLES:
+            self._unabsorbed[m] = made
+        return made
 
     def evidence(self, photons: Array) -> list[Evidence]:
         """Evidence of every angle, for so many photons (n_phi,) of a speckle in a frame; kept for the next call."""
@@ -234,9 +254,14 @@ class Gathered:
         return self._known[key]
 
     def _evidence(self, photons: Array) -> list[Evidence]:
-        counted = list(zip(self.angles, photons.tolist(), strict=True))
-        after = _after_fit(self.angles, [angle.prediction.of(count).covariance for angle, count in counted])
-        return [angle.without_fit().evidence(count, rest) for (angle, count), rest in zip(counted, after, strict=True)]
+        counts: list[float] = photons.tolist()
+        covariances = [angle.prediction.of(count).covariance for angle, count in zip(self.angles, counts, strict=True)]
+        after = _after_fit(self.angles, covariances)
+        known = self._unabsorbed
+        return [
+            (known.pop(m) if m in known else angle.without_fit()).evidence(counts[m], rest)
+            for m, (angle, rest) in enumerate(zip(self.angles, after, strict=True))
+        ]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:
