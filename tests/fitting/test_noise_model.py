@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +11,8 @@ from numpy.typing import NDArray
 from hetdask.data.noise import white_noise
 from hetdask.data.reduction import reduce_maps
 from hetdask.fitting.cold_start import near_fit
+from hetdask.fitting.noise_estimate import find_photons
+from hetdask.fitting.noise_evidence import gather
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.problem import Problem, integrable_bounds
 from hetdask.fitting.refine import refine
@@ -34,12 +38,18 @@ def truth(decay: float) -> NDArray[np.float64]:
     )
 
 
-def estimated(vector: NDArray[np.float64], maps: NDArray[np.float64], free: tuple[int, ...] = FREE) -> NoiseModel:
-    """The noise that a fit of the maps reports."""
+def passes_over(maps: NDArray[np.float64]) -> ReducedPasses:
+    """All pixels of the maps."""
     white = np.array([white_noise(pixels) for pixels in maps])
     frames = np.zeros((PHI.size, FRAMES), dtype=np.bool_)
     series = Series(phi=PHI, q=np.full(PHI.size, Q), time=TIME, excluded=frames, baseline=np.ones(PHI.size), tile=32)
-    passes = ReducedPasses(series, reduce_maps(maps, 0, white))
+    return ReducedPasses(series, reduce_maps(maps, 0, white))
+
+
+def estimated(vector: NDArray[np.float64], maps: NDArray[np.float64], free: tuple[int, ...] = FREE) -> NoiseModel:
+    """The noise that a fit of the maps reports."""
+    passes = passes_over(maps)
+    white = passes.reduced.white
     lower, upper = np.array([(spec.lower, spec.upper) for spec in PARAMETERS]).T
     problem = Problem(vector, integrable_bounds(lower, 0.0), upper, free, white)
     near = near_fit(passes, problem, refine(passes, problem))
@@ -88,6 +98,15 @@ def test_without_speckle_noise_there_is_no_upper_limit_of_their_number() -> None
     assert not noise.sees_speckles
     assert np.all(np.isinf(noise.speckles_range[:, 1]))
     assert noise.at_noise_level
+
+
+def test_evidence_is_the_same_whether_photon_noise_was_looked_for_or_not() -> None:
+    maps = speckle_maps(1.0, 1000, 0.003, 6)
+    looked, fresh = (gather(passes_over(maps), truth(1.0), FREE) for _ in range(2))
+    photons = find_photons(looked, np.zeros(PHI.size, dtype=np.int64))
+    assert np.all(np.isinf(photons))
+    for one, other in zip(looked.evidence(photons), fresh.evidence(photons), strict=True):
+        np.testing.assert_equal(asdict(one), asdict(other))
 
 
 def test_a_wrong_model_is_above_the_noise_level() -> None:
