@@ -241,7 +241,7 @@ class Gathered:
     _unabsorbed: dict[int, Unabsorbed] = field(default_factory=dict)
 
     def without_fit(self, m: int) -> Unabsorbed:
-        """Blocks of angle `m` along what a fit leaves alone; those of so many angles are kept until `evidence` asks."""
+        """Blocks of angle `m` along what a fit leaves alone; kept for `evidence`, for `MOST_ANGLES` at most."""
         made = self.angles[m].without_fit()
         if len(self._unabsorbed) < MOST_ANGLES:
             self._unabsorbed[m] = made
