@@ -237,7 +237,7 @@ def run_process(
             raise
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if most is not None and watch.peak_bytes > most:
+        if watch.exceeded:
             raise RuntimeError(f"stopped at {watch.peak_bytes / 2**30:.1f} GiB of memory")
         if process.returncode != 0:
             output.seek(0)
@@ -270,12 +270,17 @@ class TreeMemory:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether they have taken more than they may."""
+        return self.most is not None and self.peak_bytes > self.most
+
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.peak_bytes = max(self.peak_bytes, tree_bytes(self.pid))
             if self.look is not None:
                 self.look(self.pid)
-            if self.most is not None and self.peak_bytes > self.most:
+            if self.exceeded:
                 for process in process_tree(self.pid):
                     with suppress(psutil.NoSuchProcess):
                         process.kill()

@@ -65,7 +65,7 @@ def case_of(size: str, start: str, seed: int, turns: int, warm: int, peers: Mapp
         "start": start,
         "engines": {name: row_of(one, sum_squares(one.details["values"], experiment, model)) if one.details else None
                     for name, one in outcomes.items()},
-        "failures": {name: one.failure for name, one in outcomes.items() if one.failure},
+        "failures": {name: one.failure for name, one in outcomes.items() if not one.details},
     }  # fmt: skip
 
 

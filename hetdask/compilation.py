@@ -92,6 +92,7 @@ def explained() -> Iterator[None]:
 
 
 @explained()
+@roomy
 def warmup_numba_kernels() -> dict[str, float]:
     """Run every kernel once on tiny arrays, so that later calls find it compiled.
 

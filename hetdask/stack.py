@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +19,5 @@ def roomy[F: Callable[..., object]](function: F) -> F:
     a quarter of the time in which Numba compiled our kernels went there. A frame that fits no such piece gets a larger
     one, which has room for the calls below it; what nobody writes to takes no memory.
     """
-    if isinstance(function, FunctionType):  # and not compiled, as by Cython
-        function.__code__ = function.__code__.replace(co_stacksize=SLOTS)
+    function.__code__ = function.__code__.replace(co_stacksize=SLOTS)
     return function

@@ -254,14 +254,11 @@ class Gathered:
         return self._known[key]
 
     def _evidence(self, photons: Array) -> list[Evidence]:
-        counts: list[float] = photons.tolist()
-        covariances = [angle.prediction.of(count).covariance for angle, count in zip(self.angles, counts, strict=True)]
-        after = _after_fit(self.angles, covariances)
+        counted = list(zip(self.angles, photons.tolist(), strict=True))
+        after = _after_fit(self.angles, [angle.prediction.of(count).covariance for angle, count in counted])
         known = self._unabsorbed
-        return [
-            (known.pop(m) if m in known else angle.without_fit()).evidence(counts[m], rest)
-            for m, (angle, rest) in enumerate(zip(self.angles, after, strict=True))
-        ]
+        free = (known.pop(m) if m in known else angle.without_fit() for m, angle in enumerate(self.angles))
+        return [one.evidence(count, rest) for one, (_, count), rest in zip(free, counted, after, strict=True)]
 
 
 def gather(passes: ReducedPasses, vector: Array, free: tuple[int, ...], *, drift: bool = False) -> Gathered:
