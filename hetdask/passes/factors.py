@@ -15,14 +15,13 @@ from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
     TOGETHER,
+    add_expanded,
     block_factors,
-    by_degree,
+    compress_factors,
+    first_halves,
     frame_curves,
     frame_gains,
     frame_steps,
-    polynomials,
-    polynomials_needed,
-    project,
 )
 
 Array = NDArray[np.float64]
@@ -151,15 +150,6 @@ class AngleFactors:
     gentle: NDArray[np.bool_]
     alike: bool
 
-    def project(self, values: Array, basis: Array) -> Array:
-        """Coefficients (M, 4, n_blocks·d) of values (M, 4, L) that share their first two rows where `alike`."""
-        if not self.alike:
-            return project(values, basis)
-        out = np.empty((*values.shape[:2], values.shape[2] // basis.shape[0] * basis.shape[1]))
-        out[:, :2] = project(values[0, :2], basis)
-        out[:, 2:] = project(values[:, 2:], basis)
-        return out
-
 
 def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray[np.bool_]) -> AngleFactors:
     """Factors of M angles.
@@ -201,20 +191,30 @@ class CompressedFactors:
 
     Attributes
     ----------
-    basis : (block, d) float64
+    halves : (d, block/2) float64
+        The polynomials, see `hetdask_kernels.first_halves`.
     left, right : (M, 4, n_blocks·d) float64
-        Coefficients, those of the right factors by degree (`hetdask_kernels.by_degree`).
+        Coefficients, those of the right factors by degree (`hetdask_kernels.compress.panel`).
     smooth : (M, n_blocks) bool
         Blocks on which they describe the factors, and their products with the gains, to rounding.
     used : (M, 2) int64
         How many of the polynomials this takes at each angle, for the factors that only decay and for the cross term's.
     """
 
-    basis: Array
+    halves: Array
     left: Array
     right: Array
     smooth: NDArray[np.bool_]
     used: NDArray[np.int64]
+
+    def add_rows(self, few: Array, rows: Array) -> None:
+        """Add sums (M, 4, n_blocks·d), one for each polynomial of the rows, to those of the frames."""
+        add_expanded(few, self.halves, self.halves.shape[0], TOGETHER, self.smooth, self.used, rows)
+
+    def add_columns(self, few: Array, columns: Array) -> None:
+        """The same for columns, whose polynomials lie by degree."""
+        stride = TOGETHER * self.smooth.shape[1]
+        add_expanded(few, self.halves, TOGETHER, stride, self.smooth, self.used, columns)
 
 
 def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True) -> CompressedFactors:
@@ -223,17 +223,14 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     Without any polynomials (`degrees` 0) no block is smooth. Without derivatives (`both` false) neither gains nor left
     factors matter, and the latter are not projected.
     """
-    basis = polynomials(factors.series.block)[:, :degrees]
+    shared = factors.series
+    halves = first_halves(shared.block)[:degrees]
     m, n_blocks = factors.steep.shape
-    if degrees == 0:
-        nothing, none = np.zeros((m, 4, 0)), np.zeros((m, n_blocks), dtype=np.bool_)
-        return CompressedFactors(basis, nothing, nothing, none, np.zeros((m, 2), dtype=np.int64))
-    right = factors.project(factors.right, basis)
-    # The left factors decay where the right ones grow: both need the same polynomials.
-    probed = factors.project(factors.right * factors.series.probe, basis) if both else right
-    needed = np.empty((m, 2, n_blocks), dtype=np.int64)
-    polynomials_needed(probed.reshape(m, 4, n_blocks, degrees), SMOOTH, needed)
-    smooth = needed.max(axis=1) <= degrees
-    used = TOGETHER * -(-np.where(smooth[:, None], needed, 1).max(axis=2) // TOGETHER)
-    left = factors.project(factors.left, basis) if both else np.zeros_like(right)
-    return CompressedFactors(basis, left, by_degree(right, degrees), smooth, used)
+    left, right = np.zeros((2, m, 4, n_blocks * degrees))
+    needed, used = np.ones((m, 2, n_blocks), dtype=np.int64), np.zeros((m, 2), dtype=np.int64)
+    if degrees:
+        probe = shared.probe if both else np.ones_like(shared.time)
+        compress_factors(
+            factors.left, factors.right, probe, halves, SMOOTH, both, factors.alike, left, right, needed, used
+        )
+    return CompressedFactors(halves, left, right, needed.max(axis=1) <= degrees, used)

@@ -26,13 +26,11 @@ from hetdask_kernels import (
     COMPRESSED,
     FIRST_ROW,
     LANES,
-    by_block,
     contract_blocks,
     contract_panels,
     contract_steep_blocks,
     data_product,
     data_products,
-    expand,
     model_grams,
     weighted_gram,
 )
@@ -145,9 +143,9 @@ def _add_data(
             grams[m, 0, -1] += tiles.total
             grams[m, -1, -1] += tiles.square
     if degrees:
-        rows += expand(few_rows, few.basis)
+        few.add_rows(few_rows, rows)
         if both:
-            columns += expand(by_block(few_columns, degrees), few.basis)
+            few.add_columns(few_columns, columns)
     held = np.array(list(pieces), dtype=np.int64)
     if both:
         decays = (factors.to_last, factors.from_first)

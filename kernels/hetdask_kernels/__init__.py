@@ -4,17 +4,7 @@ No I/O, no Dask, nothing of hetdask. Each kernel has a NumPy reference in `hetda
 """
 
 from hetdask_kernels._jit import GROUPS, LANES
-from hetdask_kernels.compress import (
-    TOGETHER,
-    by_block,
-    by_degree,
-    contract_panels,
-    expand,
-    panel,
-    polynomials,
-    polynomials_needed,
-    project,
-)
+from hetdask_kernels.compress import contract_panels, panel
 from hetdask_kernels.contract import (
     COMPRESSED,
     FIRST_ROW,
@@ -26,6 +16,7 @@ from hetdask_kernels.contract import (
 from hetdask_kernels.curves import frame_curves, frame_gains
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
+from hetdask_kernels.polynomials import TOGETHER, add_expanded, compress_factors, first_halves, polynomials
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.separable import model_grams
 from hetdask_kernels.warmup import warmup_numba_kernels
@@ -37,24 +28,22 @@ __all__ = [
     "LANES",
     "STEEP_RANGE",
     "TOGETHER",
+    "add_expanded",
     "block_factors",
-    "by_block",
-    "by_degree",
+    "compress_factors",
     "contract_blocks",
     "contract_panels",
     "contract_steep_blocks",
     "data_product",
     "data_products",
-    "expand",
     "fill_blocks",
+    "first_halves",
     "frame_curves",
     "frame_gains",
     "frame_steps",
     "model_grams",
     "panel",
     "polynomials",
-    "polynomials_needed",
-    "project",
     "residual_sums",
     "sum_blocks",
     "tile_residuals",

@@ -9,96 +9,22 @@ pixels becomes 48 × 48 numbers, computed once. See
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, PART, REORDER
 from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of, spread
 from hetdask_kernels.factors import block_coupling
+from hetdask_kernels.polynomials import TOGETHER, by_degree
 
 Array = NDArray[np.float64]
-
-TAIL: Final = 4
-"""Highest coefficients that must be small before a function is believed to have no more large ones."""
-
-TOGETHER: Final = 8
-"""Polynomials that are used or left out together, and whose coefficients lie side by side in a panel."""
-
-
-@lru_cache(maxsize=8)
-def polynomials(size: int) -> Array:
-    """Orthonormal polynomials on `size` equidistant frames, (size, d), by ascending degree.
-
-    The number d is about 3/8 of `size`, a multiple of `TOGETHER`.
-    """
-    degrees = TOGETHER * max(3 * size // (8 * TOGETHER), 1)
-    basis, _ = np.linalg.qr(legendre.legvander(np.linspace(-1.0, 1.0, size), degrees - 1))
-    basis.setflags(write=False)
-    return np.asarray(basis)
-
-
-def project(values: Array, basis: Array) -> Array:
-    """Coefficients (..., n_blocks·d) of functions of the frame (..., n_blocks·size), block by block."""
-    return np.asarray(values.reshape(-1, basis.shape[0]) @ basis).reshape(*values.shape[:-1], -1)
-
-
-def expand(coefficients: Array, basis: Array) -> Array:
-    """Functions of the frame (..., n_blocks·size) from their coefficients (..., n_blocks·d)."""
-    return np.asarray(coefficients.reshape(-1, basis.shape[1]) @ basis.T).reshape(*coefficients.shape[:-1], -1)
-
-
-def by_degree(coefficients: Array, degrees: int) -> Array:
-    """Coefficients (..., n_blocks·d) in another order: the first `TOGETHER` of every block, then the next ones.
-
-    Those that are used are the first of a row then.
-    """
-    parts = coefficients.reshape(*coefficients.shape[:-1], -1, degrees // TOGETHER, TOGETHER)
-    return parts.swapaxes(-3, -2).reshape(coefficients.shape)
-
-
-def by_block(coefficients: Array, degrees: int) -> Array:
-    """The inverse of `by_degree`."""
-    parts = coefficients.reshape(*coefficients.shape[:-1], degrees // TOGETHER, -1, TOGETHER)
-    return parts.swapaxes(-3, -2).reshape(coefficients.shape)
 
 
 def panel(tiles: Sequence[Array]) -> Array:
     """Columns of neighbouring tiles (n, d) as a matrix (n, count·d), by degree."""
     return by_degree(np.concatenate(tiles, axis=1), tiles[0].shape[1])
-
-
-@njit(**JIT)
-def polynomials_needed(coefficients, tolerance, out):  # type: ignore[no-untyped-def]
-    """Tell how many polynomials hold pairs of functions to a tolerance on each block.
-
-    Parameters
-    ----------
-    coefficients : (M, 2·K, n_blocks, d) float64
-        Of K pairs of functions at M angles.
-    tolerance : float
-        Size of the coefficients that may be left out, relative to the largest of the function on its block.
-    out : (M, K, n_blocks) int64
-        Overwritten. The last `TAIL` of the polynomials counted have such coefficients in both functions; more than d
-        where there are not as many.
-    """
-    d = coefficients.shape[3]
-    for m in range(coefficients.shape[0]):
-        for k in range(coefficients.shape[1]):
-            for b in range(coefficients.shape[2]):
-                needed = TAIL if k % 2 == 0 else out[m, k // 2, b]
-                row = coefficients[m, k, b]
-                largest = 0.0
-                for c in range(d):
-                    largest = max(largest, abs(row[c]))
-                last = d - 1
-                while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
-                    last -= 1
-                out[m, k // 2, b] = max(needed, last + 1 + TAIL)
 
 
 @njit(fastmath=REORDER, **PART)

@@ -23,38 +23,53 @@ BATCH: Final = 4
 
 
 @njit(**PART)
-def _running_sums(step, amplitude, keep, backward, out):  # type: ignore[no-untyped-def]
-    """Write Σ(1, y) and Σ y yᵀ over all earlier frames, or all later ones, to `out` (N, 15).
+def _write_sums(sums, row):  # type: ignore[no-untyped-def]
+    s0, s1, s2, s11, s12, s22, same, s3, s13, s23, s33 = sums
+    row[0], row[1], row[2], row[3], row[4] = s0, s1, s2, s3.real, s3.imag
+    row[5], row[6], row[7] = s11, s12, s22
+    row[8], row[9], row[10], row[11] = s13.real, s13.imag, s23.real, s23.imag
+    row[12], row[13], row[14] = 0.5 * (same + s33.real), 0.5 * (same - s33.real), 0.5 * s33.imag
 
-    Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs.
+
+@njit(**PART)
+def _carry_sums(sums, frame, between, step, amplitude, keep):  # type: ignore[no-untyped-def]
+    """Running sums at the next frame: those at its neighbour `frame`, and what that adds; `between` has the decay."""
+    s0, s1, s2, s11, s12, s22, same, s3, s13, s23, s33 = sums
+    a, b, c = step[between, 0], step[between, 1], step[between, 2] + 1j * step[between, 3]
+    one = keep[frame]
+    w1, w2, w3 = one * amplitude[frame, 0], one * amplitude[frame, 1], one * amplitude[frame, 2]
+    return (
+        s0 + one,
+        a * (s1 + w1),
+        b * (s2 + w2),
+        a * a * (s11 + w1 * w1),
+        a * b * (s12 + w1 * w2),
+        b * b * (s22 + w2 * w2),
+        a * b * (same + w3 * w3),
+        c * (s3 + w3),
+        a * c * (s13 + w1 * w3),
+        b * c * (s23 + w2 * w3),
+        c * c * (s33 + w3 * w3),
+    )
+
+
+@njit(**PART)
+def _running_sums(step, amplitude, keep, early, late):  # type: ignore[no-untyped-def]
+    """Write Σ(1, y) and Σ y yᵀ over all earlier frames to `early` (N, 15), and over later ones to `late` unless it is empty.
+
+    Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs. Neither sum waits for the other.
     """
-    n = step.shape[0]
-    s0 = s1 = s2 = s11 = s12 = s22 = same = 0.0
-    s3 = s13 = s23 = s33 = 0.0 + 0.0j
-    for count in range(n):
-        j = n - 1 - count if backward else count
-        if count > 0:
-            near = j + 1 if backward else j
-            last = j + 1 if backward else j - 1
-            a, b, c = step[near, 0], step[near, 1], step[near, 2] + 1j * step[near, 3]
-            one = keep[last]
-            w1, w2, w3 = one * amplitude[last, 0], one * amplitude[last, 1], one * amplitude[last, 2]
-            s0 = s0 + one
-            s1 = a * (s1 + w1)
-            s2 = b * (s2 + w2)
-            s3 = c * (s3 + w3)
-            s11 = a * a * (s11 + w1 * w1)
-            s12 = a * b * (s12 + w1 * w2)
-            s22 = b * b * (s22 + w2 * w2)
-            same = a * b * (same + w3 * w3)
-            s13 = a * c * (s13 + w1 * w3)
-            s23 = b * c * (s23 + w2 * w3)
-            s33 = c * c * (s33 + w3 * w3)
-        row = out[j]
-        row[0], row[1], row[2], row[3], row[4] = s0, s1, s2, s3.real, s3.imag
-        row[5], row[6], row[7] = s11, s12, s22
-        row[8], row[9], row[10], row[11] = s13.real, s13.imag, s23.real, s23.imag
-        row[12], row[13], row[14] = 0.5 * (same + s33.real), 0.5 * (same - s33.real), 0.5 * s33.imag
+    n, backward = step.shape[0], late.shape[0] > 0
+    before = after = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0j, 0j, 0j, 0j)
+    _write_sums(before, early[0])
+    if backward:
+        _write_sums(after, late[n - 1])
+    for j in range(1, n):
+        before = _carry_sums(before, j - 1, j, step, amplitude, keep)
+        _write_sums(before, early[j])
+        if backward:
+            after = _carry_sums(after, n - j, n - j, step, amplitude, keep)
+            _write_sums(after, late[n - 1 - j])
 
 
 @njit(fastmath=REORDER, **PART)
@@ -135,19 +150,100 @@ def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no
 @njit(**PART)
 def frame_sums(step, amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
     """Write sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums`."""
-    _running_sums(step, amplitude, keep, False, early)
-    _running_sums(step, amplitude, keep, True, late)
+    _running_sums(step, amplitude, keep, early, late)
     _group_sums(amplitude, keep, early, late, linear, pairs)
 
 
-_BEFORE: Final = 15 * LANES
-_GROUPS: Final = _BEFORE + 2 * LANES
-_OWN: Final = _GROUPS + 4 * LANES
-_EDGE: Final = _OWN + 3 * LANES
-_WORK: Final = _EDGE + 2 * LANES
 _EACH: Final = 4 * LANES
-"""Offsets in the working array of `_cross`: gains of the frame before (after the sums), membership of groups,
-multiples of the terms in the function of a lane's group, sums of D and g·D."""
+_GROUP: Final = LANES // 4
+_REFERENCE, _SAMPLE, _FLOW, _COMPOSITION = 0, 9 * _GROUP, 18 * _GROUP, 25 * _GROUP
+_BEFORE: Final = 40 * _GROUP
+_EDGE: Final = _BEFORE + LANES
+_WORK: Final = _EDGE + 2 * LANES
+"""Products of a frame with the groups, lanes of a group, and offsets in the working array of `_cross`: the sums that
+each group needs, gains of the frame before, sums of D and g·D."""
+
+
+@njit(fastmath=REORDER, **PART)
+def _carry(work, at, decay, new):  # type: ignore[no-untyped-def]
+    """Add to a sum, take it on to the next frame, and return it."""
+    work[at] = value = decay * (work[at] + new)
+    return value
+
+
+@njit(fastmath=REORDER, **PART)
+def _turn(work, at, re, im, new):  # type: ignore[no-untyped-def]
+    """The same for a complex sum, whose imaginary part is `_GROUP` further, and a real addend."""
+    x, y = work[at] + new, work[at + _GROUP]
+    work[at], work[at + _GROUP] = value = re * x - im * y, re * y + im * x
+    return value
+
+
+@njit(fastmath=REORDER, **PART)
+def _component(work, at, e, own, other, shared, w, half):  # type: ignore[no-untyped-def]
+    """Sums of reference or sample, contracted with the amplitudes at the later frame.
+
+    Decays and addends of its `own` term, its cross term with itself and with the `other` component, and what both have.
+    """
+    decay, new, re, im, mixed = own
+    s = _carry(work, at, decay, e * new)
+    c, si = _turn(work, at + _GROUP, re, im, e * mixed)
+    re, im, mixed = other
+    other_c, _ = _turn(work, at + 3 * _GROUP, re, im, e * mixed)
+    decay, new, re, im, cross = shared
+    s12 = _carry(work, at + 5 * _GROUP, decay, e * new)
+    same = _carry(work, at + 6 * _GROUP, decay, e * cross)
+    twice, turned = _turn(work, at + 7 * _GROUP, re, im, e * cross)
+    return w * s + half * c, w * s12 + half * other_c, w * c + half * (same + twice), w * si + half * turned
+
+
+@njit(fastmath=REORDER, **PART)
+def _flow(work, at, e, ref, sample, shared, w3):  # type: ignore[no-untyped-def]
+    """The same for the flow."""
+    re, im, mixed = ref
+    _, si1 = _turn(work, at, re, im, e * mixed)
+    re, im, mixed = sample
+    _, si2 = _turn(work, at + 2 * _GROUP, re, im, e * mixed)
+    decay, _, re, im, cross = shared
+    same = _carry(work, at + 4 * _GROUP, decay, e * cross)
+    twice, turned = _turn(work, at + 5 * _GROUP, re, im, e * cross)
+    return w3 * si1, w3 * si2, w3 * turned, w3 * (same - twice)
+
+
+@njit(fastmath=REORDER, **PART)
+def _composition(work, at, e, bent, u, decays, ref, sample, shared, w):  # type: ignore[no-untyped-def]
+    """The same for the composition, where the earlier side of y yᵀ has the amplitudes' derivatives: not symmetric."""
+    e1, e2, e3 = e * bent[0], e * bent[1], e * bent[2]
+    u1, u2, u3 = u
+    w1, w2, w3 = w
+    aa, ab, bb = decays
+    s11, s12 = _carry(work, at, aa, e1 * u1), _carry(work, at + _GROUP, ab, e1 * u2)
+    s21, s22 = _carry(work, at + 2 * _GROUP, ab, e2 * u1), _carry(work, at + 3 * _GROUP, bb, e2 * u2)
+    s1c, s1s = _turn(work, at + 4 * _GROUP, ref[0], ref[1], e1 * u3)
+    sc1, _ = _turn(work, at + 6 * _GROUP, ref[0], ref[1], e3 * u1)
+    s2c, s2s = _turn(work, at + 8 * _GROUP, sample[0], sample[1], e2 * u3)
+    sc2, _ = _turn(work, at + 10 * _GROUP, sample[0], sample[1], e3 * u2)
+    same = _carry(work, at + 12 * _GROUP, ab, e3 * (0.5 * u3))
+    twice, turned = _turn(work, at + 13 * _GROUP, shared[2], shared[3], e3 * (0.5 * u3))
+    return (
+        w1 * s11 + w2 * s21 + w3 * sc1,
+        w1 * s12 + w2 * s22 + w3 * sc2,
+        w1 * s1c + w2 * s2c + w3 * (same + twice),
+        w1 * s1s + w2 * s2s + w3 * turned,
+    )
+
+
+@njit(fastmath=REORDER, **PART)
+def _multiply(work, lane, here, z, w, h, plain, with_model, with_groups, products):  # type: ignore[no-untyped-def]
+    """Write the products of a lane with the groups, from its contracted sums and its gain here."""
+    z1, z2, zc, zs = z
+    work[_BEFORE + lane] = here
+    work[_EDGE + lane] += here * plain
+    work[_EDGE + LANES + lane] += here * with_model
+    products[lane] = here * with_groups[0] - w[0] * z1 - 0.5 * w[2] * zc
+    products[LANES + lane] = here * with_groups[1] - w[1] * z2 - 0.5 * w[2] * zc
+    products[2 * LANES + lane] = here * with_groups[2] - w[2] * zs
+    products[3 * LANES + lane] = here * with_groups[3] + h[0] * z1 + h[1] * z2 + h[2] * zc
 
 
 @njit(fastmath=REORDER, **PART)
@@ -155,123 +251,54 @@ def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, prod
     """Carry the sums of `_cross` on to frame j, and write the products of each lane with the groups, (4·LANES,)."""
     i = max(j - 1, 0)
     a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
-    aa, ab, bb = a * a, a * b, b * b
-    ar, ai, br, bi = a * re, a * im, b * re, b * im
-    cr, ci = re * re - im * im, 2.0 * re * im
     one = keep[i] if j > 0 else 0.0
-    u1, u2, u3 = amplitude[i, 0], amplitude[i, 1], amplitude[i, 2]
-    t1, t2, t3 = one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5]
-    o1, o2, o3 = one * u1, one * u2, one * u3
-    o11, o12, o22, o13, o23, o33 = o1 * u1, o1 * u2, o2 * u2, o1 * u3, o2 * u3, 0.5 * o3 * u3
-    w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-    h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
-    half, half_u3 = 0.5 * w3, 0.5 * u3
-    q0, q1, q2, q3, q5, q6, q7 = (
-        pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5], pairs[j, 6], pairs[j, 7],
-    )  # fmt: skip
-    q10, q11, q15 = pairs[j, 10], pairs[j, 11], pairs[j, 15]
-    l0, l1, l2, l3, l4, l5, l6, l7 = (
-        linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3], linear[j, 4], linear[j, 5], linear[j, 6],
-        linear[j, 7],
-    )  # fmt: skip
+    u = (amplitude[i, 0], amplitude[i, 1], amplitude[i, 2])
+    bent = (one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5])
+    o1, o2, o3 = one * u[0], one * u[1], one * u[2]
+    w, h = (amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]), (amplitude[j, 3], amplitude[j, 4], amplitude[j, 5])
+    half = 0.5 * w[2]
+    ref, sample = (a * re, a * im, o1 * u[2]), (b * re, b * im, o2 * u[2])
+    decays = (a * a, a * b, b * b)
+    shared = (a * b, o1 * u[1], re * re - im * im, 2.0 * re * im, 0.5 * o3 * u[2])
     row = gain[j]
+    # Loaded before the loops: the compiler can't know that what these write does not change them.
+    l0, l1, l2, l3 = linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3]
+    l4, l5, l6, l7 = linear[j, 4], linear[j, 5], linear[j, 6], linear[j, 7]
+    q0, q1, q2, q3, q5 = pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5]
+    q6, q7, q10, q11, q15 = pairs[j, 6], pairs[j, 7], pairs[j, 10], pairs[j, 11], pairs[j, 15]
+    own_ref, own_sample = (a * a, o1 * u[0], *ref), (b * b, o2 * u[1], *sample)
+    groups = (q0, q1, q2, q3), (q1, q5, q6, q7), (q2, q6, q10, q11), (q3, q7, q11, q15)
     for k in range(lanes):
-        e = work[_BEFORE + k]
-        s11 = aa * (work[k] + e * o11)
-        s12 = ab * (work[LANES + k] + e * o12)
-        s22 = bb * (work[3 * LANES + k] + e * o22)
-        x, z = work[4 * LANES + k] + e * o13, work[5 * LANES + k]
-        s1c, s1s = ar * x - ai * z, ar * z + ai * x
-        x, z = work[8 * LANES + k] + e * o23, work[9 * LANES + k]
-        s2c, s2s = br * x - bi * z, br * z + bi * x
-        same = ab * (work[12 * LANES + k] + e * o33)
-        x, z = work[13 * LANES + k] + e * o33, work[14 * LANES + k]
-        s33, t33 = cr * x - ci * z, cr * z + ci * x
-        work[k], work[LANES + k], work[3 * LANES + k] = s11, s12, s22
-        work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
-        work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
-        work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
-        m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
-        z1 = m1 * s11 + m2 * s12 + half * s1c
-        z2 = m1 * s12 + m2 * s22 + half * s2c
-        zc = m1 * s1c + m2 * s2c + half * (same + s33)
-        zs = m1 * s1s + m2 * s2s + half * t33
-        here = row[k]
-        work[_BEFORE + k] = here
-        ref, sample = here * work[_GROUPS + k], here * work[_GROUPS + LANES + k]
-        work[_EDGE + k] += ref * l0 + sample * l1
-        work[_EDGE + LANES + k] += ref * l4 + sample * l5
-        products[k] = ref * q0 + sample * q1 - w1 * z1 - half * zc
-        products[LANES + k] = ref * q1 + sample * q5 - w2 * z2 - half * zc
-        products[2 * LANES + k] = ref * q2 + sample * q6 - w3 * zs
-        products[3 * LANES + k] = ref * q3 + sample * q7 + h1 * z1 + h2 * z2 + h3 * zc
+        z = _component(work, _REFERENCE + k, work[_BEFORE + k], own_ref, sample, shared, w[0], half)
+        _multiply(work, k, row[k], z, w, h, l0, l4, groups[0], products)
     for c in range(lanes):
-        k = LANES // 2 + c
-        flow, mixed = work[_GROUPS + 2 * LANES + k], work[_GROUPS + 3 * LANES + k]
-        straight, bent = work[_BEFORE + k], work[_BEFORE + LANES + k]
-        e1, e2, e3 = straight * o1 + bent * t1, straight * o2 + bent * t2, straight * o3 + bent * t3
-        s11 = aa * (work[k] + e1 * u1)
-        s12 = ab * (work[LANES + k] + e1 * u2)
-        s21 = ab * (work[2 * LANES + k] + e2 * u1)
-        s22 = bb * (work[3 * LANES + k] + e2 * u2)
-        x, z = work[4 * LANES + k] + e1 * u3, work[5 * LANES + k]
-        s1c, s1s = ar * x - ai * z, ar * z + ai * x
-        x, z = work[6 * LANES + k] + e3 * u1, work[7 * LANES + k]
-        sc1, ss1 = ar * x - ai * z, ar * z + ai * x
-        x, z = work[8 * LANES + k] + e2 * u3, work[9 * LANES + k]
-        s2c, s2s = br * x - bi * z, br * z + bi * x
-        x, z = work[10 * LANES + k] + e3 * u2, work[11 * LANES + k]
-        sc2, ss2 = br * x - bi * z, br * z + bi * x
-        same = ab * (work[12 * LANES + k] + e3 * half_u3)
-        x, z = work[13 * LANES + k] + e3 * half_u3, work[14 * LANES + k]
-        s33, t33 = cr * x - ci * z, cr * z + ci * x
-        work[k], work[LANES + k], work[2 * LANES + k], work[3 * LANES + k] = s11, s12, s21, s22
-        work[4 * LANES + k], work[5 * LANES + k] = s1c, s1s
-        work[6 * LANES + k], work[7 * LANES + k] = sc1, ss1
-        work[8 * LANES + k], work[9 * LANES + k] = s2c, s2s
-        work[10 * LANES + k], work[11 * LANES + k] = sc2, ss2
-        work[12 * LANES + k], work[13 * LANES + k], work[14 * LANES + k] = same, s33, t33
-        # Contract with the amplitudes of the lane's group at the later frame.
-        m1, m2 = w1 * work[_OWN + k], w2 * work[_OWN + LANES + k]
-        mc, ms = half * work[_OWN + 2 * LANES + k], w3 * flow
-        z1 = m1 * s11 + m2 * s21 + mc * sc1 + ms * ss1
-        z2 = m1 * s12 + m2 * s22 + mc * sc2 + ms * ss2
-        zc = m1 * s1c + m2 * s2c + mc * (same + s33) + ms * t33
-        zs = m1 * s1s + m2 * s2s + mc * t33 + ms * (same - s33)
-        # Reference, sample and flow enter with a minus sign at the later frame.
-        here = row[k]
-        work[_BEFORE + LANES + k] = here * mixed
-        work[_BEFORE + k] = here - here * mixed
-        turned, bent = here * flow, here * mixed
-        work[_EDGE + k] += turned * l2 + bent * l3
-        work[_EDGE + LANES + k] += turned * l6 + bent * l7
-        products[k] = turned * q2 + bent * q3 - w1 * z1 - half * zc
-        products[LANES + k] = turned * q6 + bent * q7 - w2 * z2 - half * zc
-        products[2 * LANES + k] = turned * q10 + bent * q11 - w3 * zs
-        products[3 * LANES + k] = turned * q11 + bent * q15 + h1 * z1 + h2 * z2 + h3 * zc
+        k = _GROUP + c
+        own, other, zc, zs = _component(work, _SAMPLE + c, work[_BEFORE + k], own_sample, ref, shared, w[1], half)
+        _multiply(work, k, row[k], (other, own, zc, zs), w, h, l1, l5, groups[1], products)
+    for c in range(lanes):
+        k = 2 * _GROUP + c
+        z = _flow(work, _FLOW + c, work[_BEFORE + k], ref, sample, shared, w[2])
+        _multiply(work, k, row[k], z, w, h, l2, l6, groups[2], products)
+    for c in range(lanes):
+        k = 3 * _GROUP + c
+        z = _composition(work, _COMPOSITION + c, work[_BEFORE + k], bent, u, decays, ref, sample, shared, w)
+        _multiply(work, k, row[k], z, w, h, l3, l7, groups[3], products)
 
 
 @njit(fastmath=REORDER, **PART)
 def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram):  # type: ignore[no-untyped-def]
     """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
 
-    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. For the
-    composition the earlier side is bent, so y yᵀ is not symmetric and has 15 entries: 11, 12, 21, 22, 1c, 1s,
-    c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part. Reference and sample, the first half of the lanes,
-    do with the ten that differ; flow goes with the composition.
+    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. Each group has
+    those of the sums that its function needs: of the flow no more than products with the cross term; of the composition
+    all 15, since y yᵀ is not symmetric there.
 
-    What the lanes write lies in flat arrays at constant offsets, and their number comes in as an argument: the
-    compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them first.
-    `lanes` is half of them.
+    What the lanes write lies in flat arrays at constant offsets, and their number in a group comes in as an argument:
+    the compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them
+    first.
     """
     work[:] = 0.0
     products = np.empty(BATCH * _EACH)
-    for g in range(4):
-        for k in range(4 * g, 4 * g + 4):
-            work[_GROUPS + g * LANES + k] = 1.0
-            work[_OWN + k] = 1.0 if g in (0, 3) else 0.0
-            work[_OWN + LANES + k] = 1.0 if g in (1, 3) else 0.0
-            work[_OWN + 2 * LANES + k] = 0.0 if g == 2 else 2.0 if g == 3 else 1.0
     for j in range(0, step.shape[0], BATCH):
         for b in range(BATCH):
             _take_frame(j + b, step, amplitude, keep, gain, linear, pairs, lanes, work, products[b * _EACH :])
@@ -282,7 +309,7 @@ def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram): 
             u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
             u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
             y = products[m // 4 * LANES :]
-            for k in range(2 * lanes):
+            for k in range(4 * lanes):
                 out[k] += (u0 * y[k] + u1 * y[_EACH + k]) + (u2 * y[2 * _EACH + k] + u3 * y[3 * _EACH + k])
 
 
@@ -315,13 +342,13 @@ def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-u
         if derivatives:
             frame_sums(step[angle], amplitude, keep[angle], early, late, linear, pairs)
             half[:] = 0.0
-            _cross(step[angle], amplitude, keep[angle], gain, linear, pairs, LANES // 2, work, half)
+            _cross(step[angle], amplitude, keep[angle], gain, linear, pairs, LANES // 4, work, half)
             for k in range(LANES):
                 gram[0, 2 + k], gram[1, 2 + k] = work[_EDGE + k], work[_EDGE + LANES + k]
                 for m in range(k, LANES):
                     gram[2 + k, 2 + m] = half[k, m] + half[m, k]
         else:
-            _running_sums(step[angle], amplitude, keep[angle], False, early)
+            _running_sums(step[angle], amplitude, keep[angle], early, late)
         _values(amplitude, keep[angle], early, gram)
         for k in range(LANES + 2 if derivatives else 2):
             for m in range(k):

@@ -10,7 +10,7 @@ import numpy as np
 from hetdask_kernels._jit import LANES
 from hetdask_kernels.block_sums import block_sums, weighted_products
 from hetdask_kernels.blocks import Nodes, block_model
-from hetdask_kernels.compress import contract_panels, polynomials_needed
+from hetdask_kernels.compress import contract_panels
 from hetdask_kernels.contract import (
     COMPRESSED,
     contract_blocks,
@@ -22,6 +22,7 @@ from hetdask_kernels.curves import frame_curves, frame_gains
 from hetdask_kernels.factors import block_factors, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
+from hetdask_kernels.polynomials import add_expanded, compress_factors
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_grams
@@ -46,6 +47,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
     rows, laws = np.zeros(1, dtype=np.int64), np.ones((3, 6))
     which, place, factors = (no, no, no), (factor[:2], keep), factor[None]
+    halves, counts = np.ones((8, _FRAMES // 2)), (np.zeros((1, 2, 1), dtype=np.int64), np.zeros((1, 2), dtype=np.int64))
     block = (tile, np.zeros((1, 3), dtype=np.int64), blocks, _FRAMES, 0.0)
 
     def contract() -> None:
@@ -103,6 +105,10 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
             step[None], amplitude, keep[None], gain, rows, np.zeros((1, LANES + 3, LANES + 3))
         ),
         "contract_blocks": contract,
+        "compress_factors": lambda: compress_factors(
+            factors, factors, keep, halves, 0.0, True, False, factor[None], factor[None], *counts
+        ),
+        "add_expanded": lambda: add_expanded(factors, halves, _FRAMES, 8, no[None], counts[1], factor[None]),
         "contract_panels": contract_compressed,
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
         "weighted_gram": pixels,
@@ -118,9 +124,6 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
-        "polynomials_needed": lambda: polynomials_needed(
-            np.ones((1, 2, 1, 8)), 0.0, np.zeros((1, 1, 1), dtype=np.int64)
-        ),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),
