@@ -15,13 +15,14 @@ from hetdask_kernels import (
     LANES,
     STEEP_RANGE,
     TOGETHER,
-    add_expanded,
     block_factors,
-    compress_factors,
+    expand,
     first_halves,
     frame_curves,
     frame_gains,
     frame_steps,
+    polynomials_needed,
+    project,
 )
 
 Array = NDArray[np.float64]
@@ -209,12 +210,12 @@ class CompressedFactors:
 
     def add_rows(self, few: Array, rows: Array) -> None:
         """Add sums (M, 4, n_blocks·d), one for each polynomial of the rows, to those of the frames."""
-        add_expanded(few, self.halves, self.halves.shape[0], TOGETHER, self.smooth, self.used, rows)
+        expand(few, self.halves, self.halves.shape[0], TOGETHER, self.smooth, self.used, rows)
 
     def add_columns(self, few: Array, columns: Array) -> None:
         """The same for columns, whose polynomials lie by degree."""
         stride = TOGETHER * self.smooth.shape[1]
-        add_expanded(few, self.halves, TOGETHER, stride, self.smooth, self.used, columns)
+        expand(few, self.halves, TOGETHER, stride, self.smooth, self.used, columns)
 
 
 def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True) -> CompressedFactors:
@@ -224,13 +225,17 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     factors matter, and the latter are not projected.
     """
     shared = factors.series
-    halves = first_halves(shared.block)[:degrees]
+    halves, one = first_halves(shared.block)[:degrees], np.ones_like(shared.time)
     m, n_blocks = factors.steep.shape
     left, right = np.zeros((2, m, 4, n_blocks * degrees))
-    needed, used = np.ones((m, 2, n_blocks), dtype=np.int64), np.zeros((m, 2), dtype=np.int64)
+    smooth, used = np.zeros((m, n_blocks), dtype=np.bool_), np.full((m, 2), degrees)
     if degrees:
-        probe = shared.probe if both else np.ones_like(shared.time)
-        compress_factors(
-            factors.left, factors.right, probe, halves, SMOOTH, both, factors.alike, left, right, needed, used
-        )
-    return CompressedFactors(halves, left, right, needed.max(axis=1) <= degrees, used)
+        # The left factors decay where the right ones grow: both need the same polynomials.
+        by_block, by_degree = (degrees, TOGETHER), (TOGETHER, n_blocks * TOGETHER)
+        probed = np.empty_like(right)
+        project(factors.right, shared.probe if both else one, halves, used, factors.alike, *by_block, probed)
+        polynomials_needed(probed, degrees, SMOOTH, smooth, used)
+        project(factors.right, one, halves, used, factors.alike, *by_degree, right)
+        if both:
+            project(factors.left, one, halves, used, factors.alike, *by_block, left)
+    return CompressedFactors(halves, left, right, smooth, used)

@@ -16,8 +16,8 @@ from hetdask_kernels.contract import (
 from hetdask_kernels.curves import frame_curves, frame_gains
 from hetdask_kernels.factors import STEEP_RANGE, block_factors, frame_steps
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
-from hetdask_kernels.polynomials import TOGETHER, add_expanded, compress_factors, first_halves, polynomials
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
+from hetdask_kernels.projection import TOGETHER, expand, first_halves, polynomials, polynomials_needed, project
 from hetdask_kernels.separable import model_grams
 from hetdask_kernels.warmup import warmup_numba_kernels
 
@@ -28,14 +28,13 @@ __all__ = [
     "LANES",
     "STEEP_RANGE",
     "TOGETHER",
-    "add_expanded",
     "block_factors",
-    "compress_factors",
     "contract_blocks",
     "contract_panels",
     "contract_steep_blocks",
     "data_product",
     "data_products",
+    "expand",
     "fill_blocks",
     "first_halves",
     "frame_curves",
@@ -44,6 +43,8 @@ __all__ = [
     "model_grams",
     "panel",
     "polynomials",
+    "polynomials_needed",
+    "project",
     "residual_sums",
     "sum_blocks",
     "tile_residuals",

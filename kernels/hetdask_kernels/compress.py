@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hetdask_kernels._jit import JIT, PART, REORDER
 from hetdask_kernels.contract import COMPRESSED, accumulate, contract_rows, contract_strip, path_of, spread
 from hetdask_kernels.factors import block_coupling
-from hetdask_kernels.polynomials import TOGETHER, by_degree
+from hetdask_kernels.projection import TOGETHER, by_degree
 
 Array = NDArray[np.float64]
 

@@ -55,7 +55,7 @@ def _carry_sums(sums, frame, between, step, amplitude, keep):  # type: ignore[no
 
 @njit(**PART)
 def _running_sums(step, amplitude, keep, early, late):  # type: ignore[no-untyped-def]
-    """Write Σ(1, y) and Σ y yᵀ over all earlier frames to `early` (N, 15), and over later ones to `late` unless it is empty.
+    """Write Σ(1, y) and Σ y yᵀ over earlier frames to `early` (N, 15), and over later ones to `late` if it has rows.
 
     Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs. Neither sum waits for the other.
     """

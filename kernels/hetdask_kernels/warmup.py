@@ -22,8 +22,8 @@ from hetdask_kernels.curves import frame_curves, frame_gains
 from hetdask_kernels.factors import block_factors, frame_steps
 from hetdask_kernels.fields import field_intensity
 from hetdask_kernels.pixels import residual_sums, tile_residuals, weighted_gram
-from hetdask_kernels.polynomials import add_expanded, compress_factors
 from hetdask_kernels.prepare import fill_blocks, sum_blocks
+from hetdask_kernels.projection import expand, polynomials_needed, project
 from hetdask_kernels.scores import model_rows, pair_sums
 from hetdask_kernels.separable import model_grams
 from hetdask_kernels.speckles import (
@@ -47,7 +47,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
     amplitude, gain = np.ones((_FRAMES, 6)), np.ones((_FRAMES, LANES))
     rows, laws = np.zeros(1, dtype=np.int64), np.ones((3, 6))
     which, place, factors = (no, no, no), (factor[:2], keep), factor[None]
-    halves, counts = np.ones((8, _FRAMES // 2)), (np.zeros((1, 2, 1), dtype=np.int64), np.zeros((1, 2), dtype=np.int64))
+    halves, used = np.ones((8, _FRAMES // 2)), np.zeros((1, 2), dtype=np.int64)
     block = (tile, np.zeros((1, 3), dtype=np.int64), blocks, _FRAMES, 0.0)
 
     def contract() -> None:
@@ -105,10 +105,8 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
             step[None], amplitude, keep[None], gain, rows, np.zeros((1, LANES + 3, LANES + 3))
         ),
         "contract_blocks": contract,
-        "compress_factors": lambda: compress_factors(
-            factors, factors, keep, halves, 0.0, True, False, factor[None], factor[None], *counts
-        ),
-        "add_expanded": lambda: add_expanded(factors, halves, _FRAMES, 8, no[None], counts[1], factor[None]),
+        "project": lambda: project(factors, keep, halves, used, False, _FRAMES, 8, factor[None].copy()),
+        "expand": lambda: expand(factors, halves, _FRAMES, 8, no[None], used, factor[None].copy()),
         "contract_panels": contract_compressed,
         "model_rows": lambda: model_rows(step, amplitude, keep, gain),
         "weighted_gram": pixels,
@@ -124,6 +122,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
+        "polynomials_needed": lambda: polynomials_needed(factors, 8, 0.0, no[None].copy(), used.copy()),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),

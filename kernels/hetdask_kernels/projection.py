@@ -55,7 +55,7 @@ def by_degree(coefficients: Array, degrees: int) -> Array:
 
 @njit(**PART)
 def _fold(values, weight, begin, folded):  # type: ignore[no-untyped-def]
-    """Sums and differences (2, n/2) of a function at frames equally far from the middle of a block."""
+    """Sums and differences (2, n/2) of a weighted function at frames equally far from the middle of a block."""
     half = folded.shape[1]
     last = begin + 2 * half - 1
     for i in range(half):
@@ -86,83 +86,84 @@ def _coefficients(first, second, halves, degrees, out):  # type: ignore[no-untyp
             out[1, k], out[1, k + 2], out[1, k + 4], out[1, k + 6] = t0, t1, t2, t3
 
 
-@njit(**PART)
-def _needed(coefficients, tolerance):  # type: ignore[no-untyped-def]
-    """How many polynomials hold two functions: the last `TAIL` of them have small coefficients in both."""
-    needed = TAIL
-    for row in range(2):
-        largest = 0.0
-        for c in range(coefficients.shape[1]):
-            largest = max(largest, abs(coefficients[row, c]))
-        last = coefficients.shape[1] - 1
-        while last >= needed - TAIL and abs(coefficients[row, last]) <= tolerance * largest:
-            last -= 1
-        needed = max(needed, last + 1 + TAIL)
-    return needed
-
-
 @njit(**JIT)
-def compress_factors(left, right, probe, halves, tolerance, both, alike, few_left, few_right, needed, used):  # type: ignore[no-untyped-def]
-    """Project factors of all angles on polynomials, and tell how many of these hold them.
-
-    Two factors that only decay, then the two of the cross term, are held by as many polynomials each. The left factors
-    decay where the right ones grow, and need the same.
+def project(values, weight, halves, used, alike, block_stride, stride, out):  # type: ignore[no-untyped-def]
+    """Write the coefficients of functions of the frame, two at a time.
 
     Parameters
     ----------
-    left, right : (M, 4, n_blocks·size) float64
-    probe : (n_blocks·size,) float64
-        By which the right factors are multiplied before it is told how many polynomials hold them.
+    values : (M, 4, n_blocks·size) float64
+        At M angles.
+    weight : (n_blocks·size,) float64
+        By which they are multiplied.
     halves : (d, size/2) float64
         See `first_halves`.
-    tolerance : float
-        Size of the coefficients that may be left out, relative to the largest of the function on its block.
-    both : bool
-        Whether the left factors are wanted.
-    alike : bool
-        Whether the first two factors are the same at all angles.
-    few_left, few_right : (M, 4, n_blocks·d) float64
-        Overwritten with the coefficients, in the first `used` of each block; those of the right factors by degree.
-    needed : (M, 2, n_blocks) int64
-        Overwritten with the polynomials that hold the products with the probe; more than d where these are too few.
     used : (M, 2) int64
-        Overwritten with the most that a block needs of which d are enough, a multiple of `TOGETHER`.
+        How many coefficients the first and the last two functions of an angle get, multiples of `TOGETHER`.
+    alike : bool
+        Whether the first two functions are the same at all angles.
+    block_stride, stride : int
+        From the coefficients of a block to those of the next, and from `TOGETHER` of them to the next ones: (d,
+        TOGETHER), or (TOGETHER, n_blocks·TOGETHER) if they lie by degree.
+    out : (M, 4, n_blocks·d) float64
+        Overwritten where there is a coefficient.
     """
     degrees, half = halves.shape
-    n_blocks = needed.shape[2]
-    one = np.ones(probe.shape[0])
     first, second, few = np.empty((2, half)), np.empty((2, half)), np.empty((2, degrees))
-    for m in range(right.shape[0]):
+    for m in range(values.shape[0]):
         for pair in range(2):
-            if alike and pair == 0 and m > 0:
-                needed[m, 0], used[m, 0] = needed[0, 0], used[0, 0]
-                few_left[m, :2], few_right[m, :2] = few_left[0, :2], few_right[0, :2]
-                continue
             r = 2 * pair
-            most = 1
-            for b in range(n_blocks):
-                _fold(right[m, r], probe, 2 * half * b, first)
-                _fold(right[m, r + 1], probe, 2 * half * b, second)
-                _coefficients(first, second, halves, degrees, few)
-                needed[m, pair, b] = _needed(few, tolerance)
-                if needed[m, pair, b] <= degrees:
-                    most = max(most, needed[m, pair, b])
-            count = -(-most // TOGETHER) * TOGETHER
-            used[m, pair] = count
-            for b in range(n_blocks):
-                _fold(right[m, r], one, 2 * half * b, first)
-                _fold(right[m, r + 1], one, 2 * half * b, second)
-                _coefficients(first, second, halves, count, few)
-                for c in range(0, count, TOGETHER):
+            if alike and pair == 0 and m > 0:
+                for c in range(out.shape[2]):
+                    out[m, 0, c], out[m, 1, c] = out[0, 0, c], out[0, 1, c]
+                continue
+            for b in range(values.shape[2] // (2 * half)):
+                _fold(values[m, r], weight, 2 * half * b, first)
+                _fold(values[m, r + 1], weight, 2 * half * b, second)
+                _coefficients(first, second, halves, used[m, pair], few)
+                for c in range(0, used[m, pair], TOGETHER):
+                    at = b * block_stride + c // TOGETHER * stride
                     for k in range(TOGETHER):
-                        few_right[m, r, (c * n_blocks + b * TOGETHER) + k] = few[0, c + k]
-                        few_right[m, r + 1, (c * n_blocks + b * TOGETHER) + k] = few[1, c + k]
-                if both:
-                    _fold(left[m, r], one, 2 * half * b, first)
-                    _fold(left[m, r + 1], one, 2 * half * b, second)
-                    _coefficients(first, second, halves, count, few)
-                    for c in range(count):
-                        few_left[m, r, b * degrees + c], few_left[m, r + 1, b * degrees + c] = few[0, c], few[1, c]
+                        out[m, r, at + k], out[m, r + 1, at + k] = few[0, c + k], few[1, c + k]
+
+
+@njit(**JIT)
+def polynomials_needed(coefficients, degrees, tolerance, smooth, used):  # type: ignore[no-untyped-def]
+    """Tell on which blocks polynomials hold pairs of functions to a tolerance, and how many of them this takes.
+
+    Parameters
+    ----------
+    coefficients : (M, 4, n_blocks·d) float64
+        Of two pairs of functions at M angles.
+    degrees : int
+        The number d.
+    tolerance : float
+        Size of the coefficients that may be left out, relative to the largest of the function on its block.
+    smooth : (M, n_blocks) bool
+        Overwritten: whether d of them are enough for all four. The last `TAIL` of those that are needed have such
+        coefficients.
+    used : (M, 2) int64
+        Overwritten with the most that a pair needs on the blocks where d are enough for it, a multiple of `TOGETHER`.
+    """
+    for m in range(used.shape[0]):
+        for pair in range(2):
+            most = 1
+            for b in range(smooth.shape[1]):
+                needed = TAIL
+                for r in range(2 * pair, 2 * pair + 2):
+                    row = coefficients[m, r, b * degrees : (b + 1) * degrees]
+                    largest = 0.0
+                    for c in range(degrees):
+                        largest = max(largest, abs(row[c]))
+                    last = degrees - 1
+                    while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
+                        last -= 1
+                    needed = max(needed, last + 1 + TAIL)
+                enough = needed <= degrees
+                if enough:
+                    most = max(most, needed)
+                smooth[m, b] = enough if pair == 0 else smooth[m, b] and enough
+            used[m, pair] = -(-most // TOGETHER) * TOGETHER
 
 
 @njit(fastmath=REORDER, **PART)
@@ -192,7 +193,7 @@ def _four(values, at):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def add_expanded(coefficients, halves, block_stride, stride, smooth, used, out):  # type: ignore[no-untyped-def]
+def expand(coefficients, halves, block_stride, stride, smooth, used, out):  # type: ignore[no-untyped-def]
     """Add functions of the frame, given by their coefficients, to `out` on the blocks that are smooth.
 
     Parameters
@@ -201,8 +202,7 @@ def add_expanded(coefficients, halves, block_stride, stride, smooth, used, out):
     halves : (d, size/2) float64
         See `first_halves`.
     block_stride, stride : int
-        From the coefficients of a block to those of the next, and from `TOGETHER` of them to the next ones: (d,
-        TOGETHER), or (TOGETHER, n_blocks·TOGETHER) if they lie by degree.
+        As in `project`.
     smooth : (M, n_blocks) bool
     used : (M, 2) int64
         Coefficients that count for the first and the last two functions of an angle.
