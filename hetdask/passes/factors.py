@@ -51,7 +51,7 @@ class SeriesFactors:
         s, frames beyond the end included, and its logarithm.
     block : int
         Frames in a block.
-    laws, motion, amplitude
+    laws, motion, power, growth, amplitude
         See `hetdask_kernels.curves.frame_curves`.
     """
 
@@ -61,11 +61,16 @@ class SeriesFactors:
     block: int
     laws: Array
     motion: Array
+    power: Array
+    growth: Array
     amplitude: Array
 
     @cached_property
     def _gains(self) -> tuple[Array, Array]:
-        return frame_gains(self.time, self.log_time, self.laws, self.vector[9:13], self.motion[2], self.block)
+        shares, displacement = self.vector[9:13], self.motion[2]
+        return frame_gains(
+            self.time, self.log_time, self.laws, shares, displacement, self.power, self.growth, self.block
+        )
 
     @property
     def gain(self) -> Array:

@@ -231,17 +231,24 @@ def stream_shard(store: Store, spec: ShardSpec) -> tuple[Series, dict[int, Itera
 def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest | BatchRequest) -> dict[int, Any]:
     """Task of a pass: sums over some shards, resident (`Shard`) or streamed from the store (`ShardSpec`)."""
     total: dict[int, Any] = {}
+    for part in _parts(unit, request):
+        for angle, sums in part.items():
+            total[angle] = request.add(total[angle], sums) if angle in total else sums
+    return total
+
+
+def _parts(unit: Sequence[Shard | ShardSpec], request: PassRequest | BatchRequest) -> Iterator[dict[int, Any]]:
+    """Sums over one shard after the other; while one is read from the store, the next one is read ahead."""
+    resident = [shard for shard in unit if isinstance(shard, Shard)]
+    if len(resident) == len(unit):
+        yield from map(request.evaluate, resident)
+        return
     open_store = cache(Store.open)
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
         for shard, following in zip_longest(unit, unit[1:]):
             if isinstance(following, ShardSpec):
                 reader.submit(open_store(following.path).read_ahead, following)
-            part = (
-                request.evaluate(shard) if isinstance(shard, Shard) else request.stream(open_store(shard.path), shard)
-            )
-            for angle, sums in part.items():
-                total[angle] = request.add(total[angle], sums) if angle in total else sums
-    return total
+            yield request.evaluate(shard) if isinstance(shard, Shard) else request.stream(open_store(shard.path), shard)
 
 
 def merge(n_phi: int, n_free: int, parts: Sequence[Mapping[int, Array]]) -> NormalSums:

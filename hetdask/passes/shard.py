@@ -86,8 +86,13 @@ class Shard:
 @lru_cache(maxsize=2)
 def cached_factors(vector: bytes, time: bytes, block: int) -> SeriesFactors:
     """Factors at the frames, kept for the other shards of the same pass in this process."""
+    return series_factors(as_vector(np.frombuffer(vector)), _frames(time), block)
+
+
+@lru_cache(maxsize=2)
+def _frames(time: bytes) -> Array:
     # A copy can be written to, as other arrays can: a kernel is compiled for each kind.
-    return series_factors(as_vector(np.frombuffer(vector)), np.frombuffer(time).copy(), block)
+    return np.frombuffer(time).copy()
 
 
 def factors_at(series: Series, angles: Sequence[int], vector: Array) -> AngleFactors:
@@ -214,17 +219,20 @@ def place_of(factors: AngleFactors, m: int, row: int, column: int) -> tuple[Any,
 def chosen_entries(gram: Array, scale: Array, free: tuple[int, ...]) -> Array:
     """Gram matrices (M, p + 3, p + 3) of (1, g, D_1..D_p, e) from those of all lanes, of the given scale (M, LANES)."""
     chosen, lanes = _places(free)
-    out, factor = gram[:, chosen[:, None], chosen], scale[:, lanes]
-    out[:, 2:-1] *= factor[:, :, None]
-    out[:, :, 2:-1] *= factor[:, None, :]
+    factor = np.ones((len(gram), len(free) + 3))
+    factor[:, 2:-1] = scale[:, lanes]
+    out = gram.reshape(len(gram), -1).take(chosen, axis=1)
+    out *= factor[:, :, None]
+    out *= factor[:, None, :]
     return np.asarray(out)
 
 
 @lru_cache
 def _places(free: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of (1, g, D_1..D_p, e) among those of all lanes, (p + 3,), and lanes of the parameters, (p,)."""
+    """Where products of (1, g, D_1..D_p, e) are among those of all lanes, (p + 3, p + 3), and the lanes, (p,)."""
     lanes = LANE[list(free)].astype(np.intp)
-    return np.concatenate([[0, 1], 2 + lanes, [LANES + 2]]), lanes
+    rows = np.concatenate([[0, 1], 2 + lanes, [LANES + 2]])
+    return (LANES + 3) * rows[:, None] + rows, lanes
 
 
 def evaluate_shard(shard: Shard, vector: Array, free: tuple[int, ...]) -> dict[int, Array]:

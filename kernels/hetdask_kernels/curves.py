@@ -50,7 +50,7 @@ def _power_integral(start, stop, log_stop, c, base):  # type: ignore[no-untyped-
 
 @njit(**PART)
 def _log_integral(start, stop, log_stop, c, base, power):  # type: ignore[no-untyped-def]
-    """Integral of t^(c-1) ln t, where that of t^(c-1) is `power`."""
+    """Integral of t^(c-1) ln t, where that of t^(c-1) is `power`: nothing else has to be raised to a power."""
     if start <= 0.0:
         return power * (log_stop - 1.0 / c) if stop > 0.0 else 0.0
     span = _log_ratio(start, stop)
@@ -59,8 +59,8 @@ def _log_integral(start, stop, log_stop, c, base, power):  # type: ignore[no-unt
         series = 0.0
         for term in TERMS:
             series = series * z + term
-        return base * span * (math.log(start) * (math.expm1(z) / z if z != 0.0 else 1.0) + span * series)
-    return (math.exp(c * log_stop) * (log_stop - 1.0 / c) - base * (math.log(start) - 1.0 / c)) / c
+        return math.log(start) * power + base * span * span * series
+    return ((base + c * power) * (log_stop - 1.0 / c) - base * (math.log(start) - 1.0 / c)) / c
 
 
 @njit(**PART)
@@ -76,7 +76,7 @@ def term_amplitudes(s):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def _frame_curves(time, log_time, laws, shares, motion, amplitude):  # type: ignore[no-untyped-def]
+def _frame_curves(time, log_time, laws, shares, motion, power, growth, amplitude):  # type: ignore[no-untyped-def]
     for n in range(3):
         start, upper, size, c, offset, acts = laws[n]
         base = start**c if start > 0.0 else 0.0
@@ -84,20 +84,23 @@ def _frame_curves(time, log_time, laws, shares, motion, amplitude):  # type: ign
         for i in range(time.shape[0]):
             stop = min(max(time[i], start), upper)
             value = offset * (stop - start)
+            power[n, i] = 0.0
             if acts > 0.0:
                 log_stop = log_time[i] if stop == time[i] else math.log(stop)
-                value += size * _power_integral(start, stop, log_stop, c, base)
+                power[n, i] = integral = _power_integral(start, stop, log_stop, c, base)
+                value += size * integral
             if n < 2:
                 highest = value = np.maximum(highest, value)  # what is not a number stays one
             motion[n, i] = value
     for i in range(time.shape[0]):
-        free = shares[0] * math.exp(min(shares[1] * (time[i] - shares[2]), 700.0)) + shares[3]
+        growth[i] = grown = math.exp(min(shares[1] * (time[i] - shares[2]), 700.0))
+        free = shares[0] * grown + shares[3]
         w1, w2, w3, bend, turn = term_amplitudes(min(max(free, 0.0), 1.0))
         amplitude[i, 0], amplitude[i, 1], amplitude[i, 2] = w1, w2, w3
         amplitude[i, 3], amplitude[i, 4], amplitude[i, 5] = -bend, bend, turn
 
 
-def frame_curves(time: Array, log_time: Array, laws: Array, shares: Array) -> tuple[Array, Array]:
+def frame_curves(time: Array, log_time: Array, laws: Array, shares: Array) -> tuple[Array, Array, Array, Array]:
     """Integrated rates and amplitudes at all frames.
 
     Parameters
@@ -114,39 +117,43 @@ def frame_curves(time: Array, log_time: Array, laws: Array, shares: Array) -> tu
     -------
     motion : (3, L)
         Integrated transport of reference and sample, Å², and displacement, Å, from the first frame.
+    power : (3, L)
+        Integrals of t^(c-1) in them.
+    growth : (L,)
+        Exponential in the fraction.
     amplitude : (L, 6)
         r²/n, s²/n, √2 rs/n of the terms, and their derivatives with respect to s.
     """
-    motion, amplitude = np.empty((3, time.size)), np.empty((time.size, 6))
-    _frame_curves(time, log_time, laws, shares, motion, amplitude)
-    return motion, amplitude
+    motion, power, growth = np.empty((3, time.size)), np.empty((3, time.size)), np.empty(time.size)
+    amplitude = np.empty((time.size, 6))
+    _frame_curves(time, log_time, laws, shares, motion, power, growth, amplitude)
+    return motion, power, growth, amplitude
 
 
 @njit(**JIT)
-def _frame_gains(time, log_time, laws, shares, displacement, size, gain, probe):  # type: ignore[no-untyped-def]
+def _frame_gains(time, log_time, laws, shares, displacement, power, growth, size, gain, probe):  # type: ignore[no-untyped-def]
     for n in range(3):
         start, upper, amplitude, c, _, acts = laws[n]
         base = start**c if start > 0.0 else 0.0
         for i in range(time.shape[0]):
             stop = min(max(time[i], start), upper)
-            power = slope = 0.0
+            slope = 0.0
             if acts > 0.0:
                 log_stop = log_time[i] if stop == time[i] else math.log(stop)
-                power = _power_integral(start, stop, log_stop, c, base)
-                slope = amplitude * _log_integral(start, stop, log_stop, c, base, power)
-            gain[i, 4 * n], gain[i, 4 * n + 1], gain[i, 4 * n + 2] = power, slope, stop - start
+                slope = amplitude * _log_integral(start, stop, log_stop, c, base, power[n, i])
+            gain[i, 4 * n], gain[i, 4 * n + 1], gain[i, 4 * n + 2] = power[n, i], slope, stop - start
     largest, weight = np.empty(LANES), np.empty(LANES)
     for first in range(0, time.shape[0], size):
         largest[:] = 0.0
         for i in range(first, first + size):
             row, since = gain[i], time[i] - shares[2]
-            growth = math.exp(min(shares[1] * since, 700.0))
-            free = shares[0] * growth + shares[3]
+            grown = growth[i]
+            free = shares[0] * grown + shares[3]
             inside = 1.0 if 0.0 <= free <= 1.0 else 0.0
             row[3] = row[7] = 0.0
             row[11] = displacement[i]
-            row[12], row[13] = inside * growth, inside * shares[0] * growth * since
-            row[14], row[15] = -inside * shares[0] * shares[1] * growth, inside
+            row[12], row[13] = inside * grown, inside * shares[0] * grown * since
+            row[14], row[15] = -inside * shares[0] * shares[1] * grown, inside
             for k in range(LANES):
                 largest[k] = max(largest[k], abs(row[k]))
         for k in range(LANES):
@@ -160,7 +167,14 @@ def _frame_gains(time, log_time, laws, shares, displacement, size, gain, probe):
 
 
 def frame_gains(
-    time: Array, log_time: Array, laws: Array, shares: Array, displacement: Array, size: int
+    time: Array,
+    log_time: Array,
+    laws: Array,
+    shares: Array,
+    displacement: Array,
+    power: Array,
+    growth: Array,
+    size: int,
 ) -> tuple[Array, Array]:
     """Gains of the derivatives, which depend on no angle.
 
@@ -170,6 +184,8 @@ def frame_gains(
         As in `frame_curves`.
     displacement : (L,) float64
         Å.
+    power, growth
+        From `frame_curves`.
     size : int
         Frames in a block.
 
@@ -181,5 +197,5 @@ def frame_gains(
         One plus a sum of all gains, each scaled to at most 1 on its block: as rough as the roughest of them.
     """
     gain, probe = np.empty((time.size, LANES)), np.empty(time.size)
-    _frame_gains(time, log_time, laws, shares, displacement, size, gain, probe)
+    _frame_gains(time, log_time, laws, shares, displacement, power, growth, size, gain, probe)
     return gain, probe

@@ -118,7 +118,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "block_factors": lambda: block_factors(step[None], amplitude, _FRAMES),
         "contract_steep_blocks": contract_steep,
         "field_intensity": fields,
-        "frame_gains": lambda: frame_gains(keep, keep, laws, keep[:4], keep, _FRAMES),
+        "frame_gains": lambda: frame_gains(keep, keep, laws, keep[:4], keep, factor[:3], keep, _FRAMES),
         "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
