@@ -285,9 +285,9 @@ def _expectation(kind: str, message: str) -> str:
         return "keys of its own"
     if kind == "float_parsing":
         return "a number"
-    for start in ("Input should be ", "Value should have ", "Tuple should have "):
+    for start in ("Input should be ", "Value should have ", "Tuple should have ", "List should have "):
         message = message.removeprefix(start)
-    return message
+    return message.partition(" after validation")[0]
 
 
 def _unknown_key(location: tuple[str | int, ...], whole: type[BaseModel]) -> str:

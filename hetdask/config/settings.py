@@ -170,6 +170,7 @@ class FitSettings(Section):
     )
     active_parameters: list[str] | None = Field(
         None,
+        min_length=1,
         description="only these move; null: all that are not fixed",
         examples=[["D0_ref", "D0_sample", "v0", "f0"]],
     )

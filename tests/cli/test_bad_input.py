@@ -56,7 +56,7 @@ def test_data_that_are_not_there(program: Program, make_config: MakeConfig, data
         ("parameters.v0={min: 5, max: 1}", r"found min 5 above max 1"),
         ("parameters.alpha_ref.value=-1.5", r"alpha_ref = -1\.5 .*diverge.*time_origin"),
         ("fit.active_parameters=[v00]", r"did you mean 'v0'"),
-        ("fit.active_parameters=[]", r"no parameter is free"),
+        ("fit.active_parameters=[]", r"fit\.active_parameters: found \[\], expected at least 1 item"),
         ("fit.sigma=0", r"fit\.sigma: found 0"),
         ("fit.sigma=[0.01, 0.01]", r"sigma"),
         ("fit.toleranc=1", r"did you mean 'tolerance'"),
