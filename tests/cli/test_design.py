@@ -57,7 +57,8 @@ def test_what_would_not_be_determined_is_named(plan: str, capsys: pytest.Capture
     ("changes", "said"),
     [
         (["simulation=null"], "no section simulation"),
-        (["fit.active_parameters=[]"], "free at least one"),
+        (["fit.active_parameters=[v0]", "parameters.v0={value: 5, min: 5, max: 5}"], "free at least one"),
+        (["fit.active_parameters=[]"], "expected at least 1 item"),
         (["simulation.parameters={alpha_ref: -1.2}"], "diverge"),
     ],
 )
