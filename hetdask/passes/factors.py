@@ -200,7 +200,8 @@ class CompressedFactors:
     halves : (d, block/2) float64
         The polynomials, see `hetdask_kernels.first_halves`.
     left, right : (M, 4, n_blocks·d) float64
-        Coefficients, those of the right factors by degree (`hetdask_kernels.compress.panel`).
+        Coefficients, those of the right factors by degree (`hetdask_kernels.compress.panel`); what is not `used` has
+        no meaning.
     smooth : (M, n_blocks) bool
         Blocks on which they describe the factors, and their products with the gains, to rounding.
     used : (M, 2) int64
@@ -215,12 +216,18 @@ class CompressedFactors:
 
     def add_rows(self, few: Array, rows: Array) -> None:
         """Add sums (M, 4, n_blocks·d), one for each polynomial of the rows, to those of the frames."""
-        expand(few, self.halves, self.halves.shape[0], TOGETHER, self.smooth, self.used, rows)
+        by_block, _ = _strides(self.halves.shape[0], self.smooth.shape[1])
+        expand(few, self.halves, *by_block, self.smooth, self.used, rows)
 
     def add_columns(self, few: Array, columns: Array) -> None:
         """The same for columns, whose polynomials lie by degree."""
-        stride = TOGETHER * self.smooth.shape[1]
-        expand(few, self.halves, TOGETHER, stride, self.smooth, self.used, columns)
+        _, by_degree = _strides(self.halves.shape[0], self.smooth.shape[1])
+        expand(few, self.halves, *by_degree, self.smooth, self.used, columns)
+
+
+def _strides(degrees: int, n_blocks: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Strides of coefficients that lie block by block, and by degree, see `hetdask_kernels.project`."""
+    return (degrees, TOGETHER), (TOGETHER, n_blocks * TOGETHER)
 
 
 def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True) -> CompressedFactors:
@@ -235,12 +242,11 @@ def compressed_factors(factors: AngleFactors, degrees: int, *, both: bool = True
     left, right = np.zeros((2, m, 4, n_blocks * degrees))
     smooth, used = np.zeros((m, n_blocks), dtype=np.bool_), np.full((m, 2), degrees)
     if degrees:
-        # The left factors decay where the right ones grow: both need the same polynomials.
-        by_block, by_degree = (degrees, TOGETHER), (TOGETHER, n_blocks * TOGETHER)
-        probed = np.empty_like(right)
-        project(factors.right, shared.probe if both else one, halves, used, factors.alike, *by_block, probed)
-        polynomials_needed(probed, degrees, SMOOTH, smooth, used)
-        project(factors.right, one, halves, used, factors.alike, *by_degree, right)
+        by_block, by_degree = _strides(degrees, n_blocks)
+        project(factors.right, shared.probe if both else one, halves, used, factors.alike, *by_degree, right)
+        polynomials_needed(right, degrees, *by_degree, SMOOTH, smooth, used)
         if both:
+            # The left factors decay where the right ones grow: both need the same polynomials.
+            project(factors.right, one, halves, used, factors.alike, *by_degree, right)
             project(factors.left, one, halves, used, factors.alike, *by_block, left)
     return CompressedFactors(halves, left, right, smooth, used)

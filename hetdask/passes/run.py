@@ -239,16 +239,16 @@ def evaluate(unit: Sequence[Shard | ShardSpec], request: PassRequest | BatchRequ
 
 def _parts(unit: Sequence[Shard | ShardSpec], request: PassRequest | BatchRequest) -> Iterator[dict[int, Any]]:
     """Sums over one shard after the other; while one is read from the store, the next one is read ahead."""
-    resident = [shard for shard in unit if isinstance(shard, Shard)]
-    if len(resident) == len(unit):
-        yield from map(request.evaluate, resident)
+    yield from (request.evaluate(shard) for shard in unit if isinstance(shard, Shard))
+    specs = [spec for spec in unit if isinstance(spec, ShardSpec)]
+    if not specs:
         return
     open_store = cache(Store.open)
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
-        for shard, following in zip_longest(unit, unit[1:]):
-            if isinstance(following, ShardSpec):
+        for spec, following in zip_longest(specs, specs[1:]):
+            if following is not None:
                 reader.submit(open_store(following.path).read_ahead, following)
-            yield request.evaluate(shard) if isinstance(shard, Shard) else request.stream(open_store(shard.path), shard)
+            yield request.stream(open_store(spec.path), spec)
 
 
 def merge(n_phi: int, n_free: int, parts: Sequence[Mapping[int, Array]]) -> NormalSums:

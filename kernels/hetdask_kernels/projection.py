@@ -127,8 +127,13 @@ def project(values, weight, halves, used, alike, block_stride, stride, out):  # 
                         out[m, r, at + k], out[m, r + 1, at + k] = few[0, c + k], few[1, c + k]
 
 
+@njit(**PART)
+def _coefficient(row, b, c, block_stride, stride):  # type: ignore[no-untyped-def]
+    return row[b * block_stride + c // TOGETHER * stride + c % TOGETHER]
+
+
 @njit(**JIT)
-def polynomials_needed(coefficients, degrees, tolerance, smooth, used):  # type: ignore[no-untyped-def]
+def polynomials_needed(coefficients, degrees, block_stride, stride, tolerance, smooth, used):  # type: ignore[no-untyped-def]
     """Tell on which blocks polynomials hold pairs of functions to a tolerance, and how many of them this takes.
 
     Parameters
@@ -137,6 +142,8 @@ def polynomials_needed(coefficients, degrees, tolerance, smooth, used):  # type:
         Of two pairs of functions at M angles.
     degrees : int
         The number d.
+    block_stride, stride : int
+        As in `project`.
     tolerance : float
         Size of the coefficients that may be left out, relative to the largest of the function on its block.
     smooth : (M, n_blocks) bool
@@ -151,13 +158,12 @@ def polynomials_needed(coefficients, degrees, tolerance, smooth, used):  # type:
             for b in range(smooth.shape[1]):
                 needed = TAIL
                 for r in range(2 * pair, 2 * pair + 2):
-                    row = coefficients[m, r, b * degrees : (b + 1) * degrees]
-                    largest = 0.0
+                    largest, last = 0.0, -1
                     for c in range(degrees):
-                        largest = max(largest, abs(row[c]))
-                    last = degrees - 1
-                    while last >= needed - TAIL and abs(row[last]) <= tolerance * largest:
-                        last -= 1
+                        largest = max(largest, abs(_coefficient(coefficients[m, r], b, c, block_stride, stride)))
+                    for c in range(needed - TAIL, degrees):
+                        if not abs(_coefficient(coefficients[m, r], b, c, block_stride, stride)) <= tolerance * largest:
+                            last = c
                     needed = max(needed, last + 1 + TAIL)
                 enough = needed <= degrees
                 if enough:

@@ -122,7 +122,7 @@ def kernel_calls() -> dict[str, Callable[[], object]]:
         "frame_curves": lambda: frame_curves(keep, keep, laws, keep[:4]),
         "data_product": lambda: data_product(factors, factors, amplitude, rows, np.zeros((1, LANES + 1))),
         "mean_decay": lambda: mean_decay(keep, keep, 1),
-        "polynomials_needed": lambda: polynomials_needed(factors, 8, 0.0, no[None].copy(), used.copy()),
+        "polynomials_needed": lambda: polynomials_needed(factors, 8, _FRAMES, 8, 0.0, no[None].copy(), used.copy()),
         "sum_blocks": lambda: sum_blocks(tile[0], blocks, _FRAMES, 0.0, rows.copy()),
         "pair_products": lambda: pair_products(gain, rows, rows, keep[:1].copy()),
         "fill_blocks": lambda: fill_blocks(tile[0], blocks, _FRAMES, 0.0),

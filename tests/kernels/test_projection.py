@@ -79,7 +79,9 @@ def test_as_many_polynomials_are_used_as_hold_the_smooth_blocks() -> None:
     coefficients[0, 3, 1, 20] = 1e-13  # Too small to count.
     coefficients[1, 2, 2, degrees - TAIL] = 1e-11  # Its highest coefficients are not small: no polynomials there.
     smooth, used = np.zeros((2, 3), dtype=np.bool_), np.zeros((2, 2), dtype=np.int64)
-    polynomials_needed(coefficients.reshape(2, 4, -1), degrees, 1e-12, smooth, used)
+    stored = coefficients.reshape(2, 4, -1)
     assert polynomials(size).shape == (size, degrees)
-    assert smooth.tolist() == [[True, True, True], [True, True, False]]
-    assert used.tolist() == [[16, 8], [8, 8]]
+    for some, strides in ((stored, (degrees, TOGETHER)), (by_degree(stored, degrees), (TOGETHER, 3 * TOGETHER))):
+        polynomials_needed(some, degrees, *strides, 1e-12, smooth, used)
+        assert smooth.tolist() == [[True, True, True], [True, True, False]]
+        assert used.tolist() == [[16, 8], [8, 8]]
