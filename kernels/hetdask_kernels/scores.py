@@ -1,7 +1,7 @@
 """Scores of single speckles: what each adds to the gradient of χ², in O(N) for all parameters.
 
 A score is a sum over pairs of frames of a derivative of the model times the deviations of the intensity at both, so the
-recurrences of `hetdask_kernels.separable` give it with the deviations as weights of the frames.
+recurrences of `hetdask_kernels.frame_sums` give it with the deviations as weights of the frames.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, PART, REORDER
-from hetdask_kernels.separable import frame_sums
+from hetdask_kernels.frame_sums import CHUNK, FRAME_WORK, LINEAR, MOMENTS, group_sums, read_chunk, running_sums
 
 Array = NDArray[np.float64]
 
@@ -73,8 +73,8 @@ def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-
     """Add the sums of u_k·g·G over all earlier frames, with their gains u_k, to `out` (N, LANES); or all later ones.
 
     With y = (w1 E1, w2 E2, w3 Re E3, w3 Im E3) g·G is a form y₁ y₂ᵀ, in which the composition has the derivatives of
-    the amplitudes on the side of G. Its sums run through the recurrences of `hetdask_kernels.separable`, for each lane:
-    11, 12, 21, 22, then 1c, 1s, c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part.
+    the amplitudes on the side of G. Its sums run through the recurrences of `hetdask_kernels.frame_sums`, for each
+    lane: 11, 12, 21, 22, then 1c, 1s, c1, s1, 2c, 2s, c2, s2, ww, and 33 real and imaginary part.
     """
     n = step.shape[0]
     bent, own = np.zeros(LANES), np.zeros((4, LANES))
@@ -125,20 +125,28 @@ def _with_gains(step, amplitude, keep, gain, backward, out):  # type: ignore[no-
 @njit(fastmath=REORDER, **JIT)
 def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-def]
     n = step.shape[0]
-    early, late, linear, pairs = np.empty((n, 15)), np.empty((n, 15)), np.empty((n, 8)), np.empty((n, 16))
-    frame_sums(step, amplitude, keep, early, late, linear, pairs)
+    chunks = -(-n // CHUNK)
+    early, late, work = np.empty(chunks * MOMENTS), np.empty(chunks * MOMENTS), np.empty(FRAME_WORK)
+    running_sums(step, amplitude, keep, early, late)
     lanes = np.zeros((n, LANES))
     for backward in (False, True):
         _with_gains(step, amplitude, keep, gain, backward, lanes)
+    moments = np.empty(15)
     for j in range(n):
+        chunk, b = j // CHUNK, j % CHUNK
+        if b == 0:
+            read_chunk(chunk, step, amplitude, keep, work)
+            group_sums(chunk, early, late, work)
+        for c in range(15):
+            at = chunk * MOMENTS + CHUNK * c + b
+            moments[c] = early[at] + late[at]
         w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-        a, b = early[j], late[j]
-        out[j, 0] = keep[j] * (w1 * (a[1] + b[1]) + w2 * (a[2] + b[2]) + w3 * (a[3] + b[3]))
-        square = w1 * w1 * (a[5] + b[5]) + w2 * w2 * (a[7] + b[7]) + w3 * w3 * (a[12] + b[12])
-        mixed = w1 * w2 * (a[6] + b[6]) + w1 * w3 * (a[8] + b[8]) + w2 * w3 * (a[10] + b[10])
+        out[j, 0] = keep[j] * (w1 * moments[1] + w2 * moments[2] + w3 * moments[3])
+        square = w1 * w1 * moments[5] + w2 * w2 * moments[7] + w3 * w3 * moments[12]
+        mixed = w1 * w2 * moments[6] + w1 * w3 * moments[8] + w2 * w3 * moments[10]
         out[j, 1] = keep[j] * (square + 2.0 * mixed)
         for k in range(LANES):
-            out[j, 2 + k] = gain[j, k] * linear[j, 4 + k // 4] + lanes[j, k]
+            out[j, 2 + k] = gain[j, k] * work[LINEAR + CHUNK * (4 + k // 4) + b] + lanes[j, k]
 
 
 def model_rows(step: Array, amplitude: Array, keep: Array, gain: Array) -> Array:

@@ -1,12 +1,13 @@
 """Sums of the model over all pairs of frames by O(N) recurrences, without data.
 
-The model and its derivatives are sums of separable terms whose decay from frame to frame is a number of
-modulus at most 1, so S(j) = step(j)·(S(j-1) + w(j-1)) adds up any product of two of them over all i < j.
-
+The model and its derivatives are sums of separable terms, and `hetdask_kernels.frame_sums` adds up their products.
 A derivative is D_k(i, j) = u_k(i)·G_g(i, j) ± u_k(j)·G'_g(i, j): a gain u_k of each frame times one of four
 functions that all parameters of a group g share (see `GROUPS`). With y = (w1 E1, w2 E2, w3 Re E3, w3 Im E3) each G
 is a linear form b_g·y, so all products of two derivatives follow from the sums of y yᵀ, plain and weighted with
 each gain. See `docs/speed.md`, "Sums without data".
+
+What is carried from frame to frame is computed for the lanes of a group side by side. The Gram matrix takes the frames
+of a chunk at once, while its rows are in registers.
 """
 
 from __future__ import annotations
@@ -17,214 +18,190 @@ import numpy as np
 from numba import njit
 
 from hetdask_kernels._jit import JIT, LANES, PART, REORDER
+from hetdask_kernels.frame_sums import (
+    CHUNK,
+    FRAME_WORK,
+    H1,
+    H2,
+    H3,
+    HALF,
+    IM,
+    KEEP,
+    LINEAR,
+    MOMENTS,
+    PAIRS,
+    RE,
+    W1,
+    W2,
+    W3,
+    A,
+    B,
+    carry_moments,
+    group_sums,
+    read_chunk,
+    running_sums,
+)
+from hetdask_kernels.vectors import load_octet, load_quad, store
 
-BATCH: Final = 4
-"""Frames whose contributions to the Gram matrix are added at once, while it is in registers."""
+_AA, _AB, _BB, _A_RE, _A_IM, _B_RE, _B_IM, _C_RE, _C_IM = range(FRAME_WORK, FRAME_WORK + 9 * CHUNK, CHUNK)
+"""Rows of `work` as in `hetdask_kernels.frame_sums`, here the decays of products of two terms."""
 
+_N11, _N12, _N22, _N1C, _N2C, _NCC = range(_C_IM + CHUNK, _C_IM + 7 * CHUNK, CHUNK)
+_T11, _T12, _T21, _T22, _T1C, _TC1, _T2C, _TC2, _TCC = range(_NCC + CHUNK, _NCC + 10 * CHUNK, CHUNK)
+"""What a frame adds to the sums of these; and of those whose first term has the amplitudes' derivatives."""
 
-@njit(**PART)
-def _write_sums(sums, row):  # type: ignore[no-untyped-def]
-    s0, s1, s2, s11, s12, s22, same, s3, s13, s23, s33 = sums
-    row[0], row[1], row[2], row[3], row[4] = s0, s1, s2, s3.real, s3.imag
-    row[5], row[6], row[7] = s11, s12, s22
-    row[8], row[9], row[10], row[11] = s13.real, s13.imag, s23.real, s23.imag
-    row[12], row[13], row[14] = 0.5 * (same + s33.real), 0.5 * (same - s33.real), 0.5 * s33.imag
-
-
-@njit(**PART)
-def _carry_sums(sums, frame, between, step, amplitude, keep):  # type: ignore[no-untyped-def]
-    """Running sums at the next frame: those at its neighbour `frame`, and what that adds; `between` has the decay."""
-    s0, s1, s2, s11, s12, s22, same, s3, s13, s23, s33 = sums
-    a, b, c = step[between, 0], step[between, 1], step[between, 2] + 1j * step[between, 3]
-    one = keep[frame]
-    w1, w2, w3 = one * amplitude[frame, 0], one * amplitude[frame, 1], one * amplitude[frame, 2]
-    return (
-        s0 + one,
-        a * (s1 + w1),
-        b * (s2 + w2),
-        a * a * (s11 + w1 * w1),
-        a * b * (s12 + w1 * w2),
-        b * b * (s22 + w2 * w2),
-        a * b * (same + w3 * w3),
-        c * (s3 + w3),
-        a * c * (s13 + w1 * w3),
-        b * c * (s23 + w2 * w3),
-        c * c * (s33 + w3 * w3),
-    )
-
-
-@njit(**PART)
-def _running_sums(step, amplitude, keep, early, late):  # type: ignore[no-untyped-def]
-    """Write Σ(1, y) and Σ y yᵀ over earlier frames to `early` (N, 15), and over later ones to `late` if it has rows.
-
-    Columns: 1, y1, y2, yc, ys; then 11, 12, 22, 1c, 1s, 2c, 2s, cc, ss, cs. Neither sum waits for the other.
-    """
-    n, backward = step.shape[0], late.shape[0] > 0
-    before = after = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0j, 0j, 0j, 0j)
-    _write_sums(before, early[0])
-    if backward:
-        _write_sums(after, late[n - 1])
-    for j in range(1, n):
-        before = _carry_sums(before, j - 1, j, step, amplitude, keep)
-        _write_sums(before, early[j])
-        if backward:
-            after = _carry_sums(after, n - j, n - j, step, amplitude, keep)
-            _write_sums(after, late[n - 1 - j])
-
-
-@njit(fastmath=REORDER, **PART)
-def _values(amplitude, keep, early, gram):  # type: ignore[no-untyped-def]
-    """Sums of 1, g and g², from the sums over earlier frames."""
-    ones = first = second = 0.0
-    for j in range(keep.shape[0]):
-        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-        e = early[j]
-        ones += keep[j] * e[0]
-        first += keep[j] * (w1 * e[1] + w2 * e[2] + w3 * e[3])
-        square = w1 * w1 * e[5] + w2 * w2 * e[7] + w3 * w3 * e[12]
-        second += keep[j] * (square + 2.0 * (w1 * w2 * e[6] + w1 * w3 * e[8] + w2 * w3 * e[10]))
-    gram[0, 0], gram[0, 1], gram[1, 1] = ones, first, second
-
-
-@njit(fastmath=REORDER, **PART)
-def _group_sums(amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
-    """Sums of G_g, G_g·g and ½ G_g·G_h over the pairs of each frame with all others.
-
-    The signs are those of the derivatives: earlier frames count negative for reference, sample and flow.
-
-    Parameters
-    ----------
-    amplitude : (N, 6)
-    keep : (N,)
-    early, late : (N, 15)
-        Of `_running_sums`.
-    linear : (N, 8)
-        Overwritten with the sums of G_g and of G_g·g; groups in the order of `GROUPS`.
-    pairs : (N, 16)
-        Overwritten with the sums of products, [g, h].
-    """
-    for j in range(amplitude.shape[0]):
-        a, b, row, out = early[j], late[j], linear[j], pairs[j]
-        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-        h1, h2, h3 = amplitude[j, 3], amplitude[j, 4], amplitude[j, 5]
-        half = 0.5 * w3
-        one = keep[j]
-        d1, d2, dc, ds = b[1] - a[1], b[2] - a[2], b[3] - a[3], b[4] - a[4]
-        row[0] = one * (w1 * d1 + half * dc)
-        row[1] = one * (w2 * d2 + half * dc)
-        row[2] = one * w3 * ds
-        row[3] = one * (h1 * (b[1] + a[1]) + h2 * (b[2] + a[2]) + h3 * (b[3] + a[3]))
-        # Differences of the second moments, contracted with the amplitudes (w1, w2, w3, 0) of the model ...
-        m11, m12, m22 = b[5] - a[5], b[6] - a[6], b[7] - a[7]
-        m1c, m1s, m2c, m2s = b[8] - a[8], b[9] - a[9], b[10] - a[10], b[11] - a[11]
-        mcc, mcs = b[12] - a[12], b[14] - a[14]
-        z1, z2 = w1 * m11 + w2 * m12 + w3 * m1c, w1 * m12 + w2 * m22 + w3 * m2c
-        zc, zs = w1 * m1c + w2 * m2c + w3 * mcc, w1 * m1s + w2 * m2s + w3 * mcs
-        row[4] = one * (w1 * z1 + half * zc)
-        row[5] = one * (w2 * z2 + half * zc)
-        row[6] = one * w3 * zs
-        # ... and with those of the composition, (h1, h2, h3, 0).
-        z1, z2 = h1 * m11 + h2 * m12 + h3 * m1c, h1 * m12 + h2 * m22 + h3 * m2c
-        zc, zs = h1 * m1c + h2 * m2c + h3 * mcc, h1 * m1s + h2 * m2s + h3 * mcs
-        one *= 0.5
-        out[3] = out[12] = one * (w1 * z1 + half * zc)
-        out[7] = out[13] = one * (w2 * z2 + half * zc)
-        out[11] = out[14] = one * w3 * zs
-        # Sums of the second moments, for groups of equal sign.
-        p11, p12, p22 = b[5] + a[5], b[6] + a[6], b[7] + a[7]
-        p1c, p1s, p2c, p2s = b[8] + a[8], b[9] + a[9], b[10] + a[10], b[11] + a[11]
-        pcc, pss, pcs = b[12] + a[12], b[13] + a[13], b[14] + a[14]
-        z1, z2 = h1 * p11 + h2 * p12 + h3 * p1c, h1 * p12 + h2 * p22 + h3 * p2c
-        zc = h1 * p1c + h2 * p2c + h3 * pcc
-        row[7] = 2.0 * one * (w1 * z1 + w2 * z2 + w3 * zc)
-        out[15] = one * (h1 * z1 + h2 * z2 + h3 * zc)
-        rc = half * (w1 * p1c + half * pcc)
-        out[0] = one * (w1 * (w1 * p11 + half * p1c) + rc)
-        out[1] = out[4] = one * (w2 * (w1 * p12 + half * p2c) + rc)
-        out[2] = out[8] = one * w3 * (w1 * p1s + half * pcs)
-        out[5] = one * (w2 * (w2 * p22 + half * p2c) + half * (w2 * p2c + half * pcc))
-        out[6] = out[9] = one * w3 * (w2 * p2s + half * pcs)
-        out[10] = one * w3 * w3 * pss
-
-
-@njit(**PART)
-def frame_sums(step, amplitude, keep, early, late, linear, pairs):  # type: ignore[no-untyped-def]
-    """Write sums of each frame from `_running_sums` (earlier frames, later ones) and `_group_sums`."""
-    _running_sums(step, amplitude, keep, early, late)
-    _group_sums(amplitude, keep, early, late, linear, pairs)
-
-
-_EACH: Final = 4 * LANES
 _GROUP: Final = LANES // 4
-_REFERENCE, _SAMPLE, _FLOW, _COMPOSITION = 0, 9 * _GROUP, 18 * _GROUP, 25 * _GROUP
-_BEFORE: Final = 40 * _GROUP
-_EDGE: Final = _BEFORE + LANES
-_WORK: Final = _EDGE + 2 * LANES
-"""Products of a frame with the groups, lanes of a group, and offsets in the working array of `_cross`: the sums that
-each group needs, gains of the frame before, sums of D and g·D."""
+_REFERENCE: Final = _TCC + CHUNK
+_SAMPLE, _FLOW, _COMPOSITION = _REFERENCE + 9 * _GROUP, _REFERENCE + 18 * _GROUP, _REFERENCE + 25 * _GROUP
+"""The sums that each group needs, one for each of its lanes."""
+
+_OF_REFERENCE: Final = (_REFERENCE, W1, _AA, _N11, _A_RE, _A_IM, _N1C)
+_OF_SAMPLE: Final = (_SAMPLE, W2, _BB, _N22, _B_RE, _B_IM, _N2C)
+"""Where a component has its sums; its amplitude, decay and addend; decay and addend of its product with the cross
+term."""
+
+_EDGE: Final = _REFERENCE + 40 * _GROUP
+_VALUES: Final = _EDGE + 2 * LANES
+_KEPT: Final = _VALUES + 3 * CHUNK
+_PRODUCTS: Final = _KEPT + CHUNK * LANES
+_HALF_GRAM: Final = _PRODUCTS + 4 * CHUNK * LANES
+_WORK: Final = _HALF_GRAM + LANES**2
+"""Sums of D and g·D; of 1, g and g²; gains of the frames that are data; products of each frame with the groups, and
+half of the Gram matrix."""
 
 
 @njit(fastmath=REORDER, **PART)
+def _values(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
+    """Write the sums of 1, g and g² alone."""
+    ones = first = second = 0.0
+    five = 0.0, 0.0, 0.0, 0.0, 0.0
+    sums = five + five + five
+    for j in range(step.shape[0]):
+        s0, s1, s2, sc, _, s11, s12, s22, s1c, _, s2c, _, same, twice, _ = sums
+        one, w1, w2, w3 = keep[j], amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
+        ones += one * s0
+        first += one * (w1 * s1 + w2 * s2 + w3 * sc)
+        square = w1 * w1 * s11 + w2 * w2 * s22 + 0.5 * w3 * w3 * (same + twice)
+        second += one * (square + 2.0 * (w1 * w2 * s12 + w1 * w3 * s1c + w2 * w3 * s2c))
+        k = min(j + 1, step.shape[0] - 1)
+        sums = carry_moments(sums, (step[k, 0], step[k, 1], step[k, 2], step[k, 3]), one, (w1, w2, w3))
+    gram[0, 0], gram[0, 1], gram[1, 0], gram[1, 1] = ones, first, first, second
+
+
+@njit(**PART)
+def _add_values(chunk, early, work):  # type: ignore[no-untyped-def]
+    """Add to the sums of 1, g and g² over the frames of a chunk and all earlier ones."""
+    at = chunk * MOMENTS
+    keep, w1, w2, w3 = load_octet(work, KEEP), load_octet(work, W1), load_octet(work, W2), load_octet(work, W3)
+    ones, s1, s2 = load_octet(early, at), load_octet(early, at + CHUNK), load_octet(early, at + 2 * CHUNK)
+    sc = load_octet(early, at + 3 * CHUNK)
+    s11, s12 = load_octet(early, at + 5 * CHUNK), load_octet(early, at + 6 * CHUNK)
+    s22, s1c = load_octet(early, at + 7 * CHUNK), load_octet(early, at + 8 * CHUNK)
+    s2c, scc = load_octet(early, at + 10 * CHUNK), load_octet(early, at + 12 * CHUNK)
+    square = w1 * (w1 * s11 + 2.0 * (w2 * s12 + w3 * s1c)) + w2 * (w2 * s22 + 2.0 * (w3 * s2c)) + w3 * w3 * scc
+    store(load_octet(work, _VALUES) + keep * ones, work, _VALUES)
+    store(load_octet(work, _VALUES + CHUNK) + keep * (w1 * s1 + w2 * s2 + w3 * sc), work, _VALUES + CHUNK)
+    store(load_octet(work, _VALUES + 2 * CHUNK) + keep * square, work, _VALUES + 2 * CHUNK)
+
+
+@njit(**PART)
+def _multiply_terms(work):  # type: ignore[no-untyped-def]
+    """Write decays of products of two terms, and what each frame of a chunk adds to their sums."""
+    a, b, re, im = load_octet(work, A), load_octet(work, B), load_octet(work, RE), load_octet(work, IM)
+    store(a * a, work, _AA)
+    store(a * b, work, _AB)
+    store(b * b, work, _BB)
+    store(a * re, work, _A_RE)
+    store(a * im, work, _A_IM)
+    store(b * re, work, _B_RE)
+    store(b * im, work, _B_IM)
+    store(re * re - im * im, work, _C_RE)
+    store(2.0 * (re * im), work, _C_IM)
+    one, w1, w2, w3 = load_octet(work, KEEP), load_octet(work, W1), load_octet(work, W2), load_octet(work, W3)
+    half = load_octet(work, HALF)
+    u1, u2 = one * w1, one * w2
+    store(u1 * w1, work, _N11)
+    store(u1 * w2, work, _N12)
+    store(u2 * w2, work, _N22)
+    store(u1 * w3, work, _N1C)
+    store(u2 * w3, work, _N2C)
+    store(one * (w3 * half), work, _NCC)
+    h1, h2, h3 = one * load_octet(work, H1), one * load_octet(work, H2), one * load_octet(work, H3)
+    store(h1 * w1, work, _T11)
+    store(h1 * w2, work, _T12)
+    store(h2 * w1, work, _T21)
+    store(h2 * w2, work, _T22)
+    store(h1 * w3, work, _T1C)
+    store(h3 * w1, work, _TC1)
+    store(h2 * w3, work, _T2C)
+    store(h3 * w2, work, _TC2)
+    store(h3 * half, work, _TCC)
+
+
+@njit(**PART)
 def _carry(work, at, decay, new):  # type: ignore[no-untyped-def]
-    """Add to a sum, take it on to the next frame, and return it."""
-    work[at] = value = decay * (work[at] + new)
+    """Carry a sum on to a frame and return it, then add what the frame does."""
+    value = load_quad(work, at) * decay
+    store(value + new, work, at)
     return value
 
 
-@njit(fastmath=REORDER, **PART)
+@njit(**PART)
 def _turn(work, at, re, im, new):  # type: ignore[no-untyped-def]
     """The same for a complex sum, whose imaginary part is `_GROUP` further, and a real addend."""
-    x, y = work[at] + new, work[at + _GROUP]
-    work[at], work[at + _GROUP] = value = re * x - im * y, re * y + im * x
-    return value
+    x, y = load_quad(work, at), load_quad(work, at + _GROUP)
+    x, y = re * x - im * y, re * y + im * x
+    store(x + new, work, at)
+    store(y, work, at + _GROUP)
+    return x, y
 
 
-@njit(fastmath=REORDER, **PART)
-def _component(work, at, e, own, other, shared, w, half):  # type: ignore[no-untyped-def]
-    """Sums of reference or sample, contracted with the amplitudes at the later frame.
+@njit(**PART)
+def _component(work, b, gain, own, other):  # type: ignore[no-untyped-def]
+    """Sums of reference or sample, contracted with the amplitudes at frame b of a chunk.
 
-    Decays and addends of its `own` term, its cross term with itself and with the `other` component, and what both have.
+    `own` is its row of `_OF_REFERENCE` and `_OF_SAMPLE`, `other` that of the other component.
     """
-    decay, new, re, im, mixed = own
-    s = _carry(work, at, decay, e * new)
-    c, si = _turn(work, at + _GROUP, re, im, e * mixed)
-    re, im, mixed = other
-    other_c, _ = _turn(work, at + 3 * _GROUP, re, im, e * mixed)
-    decay, new, re, im, cross = shared
-    s12 = _carry(work, at + 5 * _GROUP, decay, e * new)
-    same = _carry(work, at + 6 * _GROUP, decay, e * cross)
-    twice, turned = _turn(work, at + 7 * _GROUP, re, im, e * cross)
+    at, w, decay, new, re, im, mixed = own
+    w, half, ab, cross = work[w + b], work[HALF + b], work[_AB + b], gain * work[_NCC + b]
+    s = _carry(work, at, work[decay + b], gain * work[new + b])
+    c, si = _turn(work, at + _GROUP, work[re + b], work[im + b], gain * work[mixed + b])
+    _, _, _, _, re, im, mixed = other
+    other_c, _ = _turn(work, at + 3 * _GROUP, work[re + b], work[im + b], gain * work[mixed + b])
+    s12 = _carry(work, at + 5 * _GROUP, ab, gain * work[_N12 + b])
+    same = _carry(work, at + 6 * _GROUP, ab, cross)
+    twice, turned = _turn(work, at + 7 * _GROUP, work[_C_RE + b], work[_C_IM + b], cross)
     return w * s + half * c, w * s12 + half * other_c, w * c + half * (same + twice), w * si + half * turned
 
 
-@njit(fastmath=REORDER, **PART)
-def _flow(work, at, e, ref, sample, shared, w3):  # type: ignore[no-untyped-def]
+@njit(**PART)
+def _flow(work, b, gain):  # type: ignore[no-untyped-def]
     """The same for the flow."""
-    re, im, mixed = ref
-    _, si1 = _turn(work, at, re, im, e * mixed)
-    re, im, mixed = sample
-    _, si2 = _turn(work, at + 2 * _GROUP, re, im, e * mixed)
-    decay, _, re, im, cross = shared
-    same = _carry(work, at + 4 * _GROUP, decay, e * cross)
-    twice, turned = _turn(work, at + 5 * _GROUP, re, im, e * cross)
+    at, w3, cross = _FLOW, work[W3 + b], gain * work[_NCC + b]
+    _, si1 = _turn(work, at, work[_A_RE + b], work[_A_IM + b], gain * work[_N1C + b])
+    _, si2 = _turn(work, at + 2 * _GROUP, work[_B_RE + b], work[_B_IM + b], gain * work[_N2C + b])
+    same = _carry(work, at + 4 * _GROUP, work[_AB + b], cross)
+    twice, turned = _turn(work, at + 5 * _GROUP, work[_C_RE + b], work[_C_IM + b], cross)
     return w3 * si1, w3 * si2, w3 * turned, w3 * (same - twice)
 
 
-@njit(fastmath=REORDER, **PART)
-def _composition(work, at, e, bent, u, decays, ref, sample, shared, w):  # type: ignore[no-untyped-def]
+@njit(**PART)
+def _composition(work, b, gain):  # type: ignore[no-untyped-def]
     """The same for the composition, where the earlier side of y yᵀ has the amplitudes' derivatives: not symmetric."""
-    e1, e2, e3 = e * bent[0], e * bent[1], e * bent[2]
-    u1, u2, u3 = u
-    w1, w2, w3 = w
-    aa, ab, bb = decays
-    s11, s12 = _carry(work, at, aa, e1 * u1), _carry(work, at + _GROUP, ab, e1 * u2)
-    s21, s22 = _carry(work, at + 2 * _GROUP, ab, e2 * u1), _carry(work, at + 3 * _GROUP, bb, e2 * u2)
-    s1c, s1s = _turn(work, at + 4 * _GROUP, ref[0], ref[1], e1 * u3)
-    sc1, _ = _turn(work, at + 6 * _GROUP, ref[0], ref[1], e3 * u1)
-    s2c, s2s = _turn(work, at + 8 * _GROUP, sample[0], sample[1], e2 * u3)
-    sc2, _ = _turn(work, at + 10 * _GROUP, sample[0], sample[1], e3 * u2)
-    same = _carry(work, at + 12 * _GROUP, ab, e3 * (0.5 * u3))
-    twice, turned = _turn(work, at + 13 * _GROUP, shared[2], shared[3], e3 * (0.5 * u3))
+    w1, w2, w3 = work[W1 + b], work[W2 + b], work[W3 + b]
+    at, ab, cross = _COMPOSITION, work[_AB + b], gain * work[_TCC + b]
+    s11 = _carry(work, at, work[_AA + b], gain * work[_T11 + b])
+    s12 = _carry(work, at + _GROUP, ab, gain * work[_T12 + b])
+    s21 = _carry(work, at + 2 * _GROUP, ab, gain * work[_T21 + b])
+    s22 = _carry(work, at + 3 * _GROUP, work[_BB + b], gain * work[_T22 + b])
+    re, im = work[_A_RE + b], work[_A_IM + b]
+    s1c, s1s = _turn(work, at + 4 * _GROUP, re, im, gain * work[_T1C + b])
+    sc1, _ = _turn(work, at + 6 * _GROUP, re, im, gain * work[_TC1 + b])
+    re, im = work[_B_RE + b], work[_B_IM + b]
+    s2c, s2s = _turn(work, at + 8 * _GROUP, re, im, gain * work[_T2C + b])
+    sc2, _ = _turn(work, at + 10 * _GROUP, re, im, gain * work[_TC2 + b])
+    same = _carry(work, at + 12 * _GROUP, ab, cross)
+    twice, turned = _turn(work, at + 13 * _GROUP, work[_C_RE + b], work[_C_IM + b], cross)
     return (
         w1 * s11 + w2 * s21 + w3 * sc1,
         w1 * s12 + w2 * s22 + w3 * sc2,
@@ -233,84 +210,71 @@ def _composition(work, at, e, bent, u, decays, ref, sample, shared, w):  # type:
     )
 
 
-@njit(fastmath=REORDER, **PART)
-def _multiply(work, lane, here, z, w, h, plain, with_model, with_groups, products):  # type: ignore[no-untyped-def]
-    """Write the products of a lane with the groups, from its contracted sums and its gain here."""
+@njit(**PART)
+def _multiply(work, b, group, gain, z):  # type: ignore[no-untyped-def]
+    """Write the products of a group's lanes with all groups at frame b, from their contracted sums and gains."""
     z1, z2, zc, zs = z
-    work[_BEFORE + lane] = here
-    work[_EDGE + lane] += here * plain
-    work[_EDGE + LANES + lane] += here * with_model
-    products[lane] = here * with_groups[0] - w[0] * z1 - 0.5 * w[2] * zc
-    products[LANES + lane] = here * with_groups[1] - w[1] * z2 - 0.5 * w[2] * zc
-    products[2 * LANES + lane] = here * with_groups[2] - w[2] * zs
-    products[3 * LANES + lane] = here * with_groups[3] + h[0] * z1 + h[1] * z2 + h[2] * zc
+    lane, pairs = _GROUP * group, PAIRS + 4 * CHUNK * group + b
+    store(gain * work[KEEP + b], work, _KEPT + LANES * b + lane)
+    for edge in range(2):
+        at = _EDGE + LANES * edge + lane
+        store(load_quad(work, at) + gain * work[LINEAR + CHUNK * (4 * edge + group) + b], work, at)
+    at = _PRODUCTS + 4 * LANES * b + lane
+    half = work[HALF + b] * zc
+    store(gain * work[pairs] - work[W1 + b] * z1 - half, work, at)
+    store(gain * work[pairs + CHUNK] - work[W2 + b] * z2 - half, work, at + LANES)
+    store(gain * work[pairs + 2 * CHUNK] - work[W3 + b] * zs, work, at + 2 * LANES)
+    mixed = work[H1 + b] * z1 + work[H2 + b] * z2 + work[H3 + b] * zc
+    store(gain * work[pairs + 3 * CHUNK] + mixed, work, at + 3 * LANES)
 
 
-@njit(fastmath=REORDER, **PART)
-def _take_frame(j, step, amplitude, keep, gain, linear, pairs, lanes, work, products):  # type: ignore[no-untyped-def]
-    """Carry the sums of `_cross` on to frame j, and write the products of each lane with the groups, (4·LANES,)."""
-    i = max(j - 1, 0)
-    a, b, re, im = step[j, 0], step[j, 1], step[j, 2], step[j, 3]
-    one = keep[i] if j > 0 else 0.0
-    u = (amplitude[i, 0], amplitude[i, 1], amplitude[i, 2])
-    bent = (one * amplitude[i, 3], one * amplitude[i, 4], one * amplitude[i, 5])
-    o1, o2, o3 = one * u[0], one * u[1], one * u[2]
-    w, h = (amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]), (amplitude[j, 3], amplitude[j, 4], amplitude[j, 5])
-    half = 0.5 * w[2]
-    ref, sample = (a * re, a * im, o1 * u[2]), (b * re, b * im, o2 * u[2])
-    decays = (a * a, a * b, b * b)
-    shared = (a * b, o1 * u[1], re * re - im * im, 2.0 * re * im, 0.5 * o3 * u[2])
-    row = gain[j]
-    # Loaded before the loops: the compiler can't know that what these write does not change them.
-    l0, l1, l2, l3 = linear[j, 0], linear[j, 1], linear[j, 2], linear[j, 3]
-    l4, l5, l6, l7 = linear[j, 4], linear[j, 5], linear[j, 6], linear[j, 7]
-    q0, q1, q2, q3, q5 = pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 5]
-    q6, q7, q10, q11, q15 = pairs[j, 6], pairs[j, 7], pairs[j, 10], pairs[j, 11], pairs[j, 15]
-    own_ref, own_sample = (a * a, o1 * u[0], *ref), (b * b, o2 * u[1], *sample)
-    groups = (q0, q1, q2, q3), (q1, q5, q6, q7), (q2, q6, q10, q11), (q3, q7, q11, q15)
-    for k in range(lanes):
-        z = _component(work, _REFERENCE + k, work[_BEFORE + k], own_ref, sample, shared, w[0], half)
-        _multiply(work, k, row[k], z, w, h, l0, l4, groups[0], products)
-    for c in range(lanes):
-        k = _GROUP + c
-        own, other, zc, zs = _component(work, _SAMPLE + c, work[_BEFORE + k], own_sample, ref, shared, w[1], half)
-        _multiply(work, k, row[k], (other, own, zc, zs), w, h, l1, l5, groups[1], products)
-    for c in range(lanes):
-        k = 2 * _GROUP + c
-        z = _flow(work, _FLOW + c, work[_BEFORE + k], ref, sample, shared, w[2])
-        _multiply(work, k, row[k], z, w, h, l2, l6, groups[2], products)
-    for c in range(lanes):
-        k = 3 * _GROUP + c
-        z = _composition(work, _COMPOSITION + c, work[_BEFORE + k], bent, u, decays, ref, sample, shared, w)
-        _multiply(work, k, row[k], z, w, h, l3, l7, groups[3], products)
+@njit(**PART)
+def _take_frame(work, b, gain):  # type: ignore[no-untyped-def]
+    """Carry the sums of all lanes on to frame b of a chunk, of the given gains (LANES,), and write their products."""
+    lanes = load_quad(gain, 0)
+    z = _component(work, b, lanes, _OF_REFERENCE, _OF_SAMPLE)
+    _multiply(work, b, 0, lanes, z)
+    lanes = load_quad(gain, _GROUP)
+    z2, z1, zc, zs = _component(work, b, lanes, _OF_SAMPLE, _OF_REFERENCE)
+    _multiply(work, b, 1, lanes, (z1, z2, zc, zs))
+    lanes = load_quad(gain, 2 * _GROUP)
+    _multiply(work, b, 2, lanes, _flow(work, b, lanes))
+    lanes = load_quad(gain, 3 * _GROUP)
+    _multiply(work, b, 3, lanes, _composition(work, b, lanes))
 
 
-@njit(fastmath=REORDER, **PART)
-def _cross(step, amplitude, keep, gain, linear, pairs, lanes, work, half_gram):  # type: ignore[no-untyped-def]
-    """Add half of Σ D_k D_l to `half_gram` (16, 16), such that half + halfᵀ is the whole; ΣD and Σg·D go to `work`.
+@njit(**PART)
+def _add_products(work):  # type: ignore[no-untyped-def]
+    """Add the products of a chunk's frames with the groups, times the gains of these, to half of the Gram matrix."""
+    for part in range(8):
+        group, side = part // 2, CHUNK * (part % 2)
+        at = _HALF_GRAM + LANES * _GROUP * group + side
+        row0, row1 = load_octet(work, at), load_octet(work, at + LANES)
+        row2, row3 = load_octet(work, at + 2 * LANES), load_octet(work, at + 3 * LANES)
+        for b in range(CHUNK):
+            u, y = _KEPT + LANES * b + _GROUP * group, load_octet(work, _PRODUCTS + LANES * (4 * b + group) + side)
+            row0, row1 = row0 + work[u] * y, row1 + work[u + 1] * y
+            row2, row3 = row2 + work[u + 2] * y, row3 + work[u + 3] * y
+        store(row0, work, at)
+        store(row1, work, at + LANES)
+        store(row2, work, at + 2 * LANES)
+        store(row3, work, at + 3 * LANES)
 
-    The gains of the earlier frames, times y yᵀ, run through the same recurrences as in `_running_sums`. Each group has
-    those of the sums that its function needs: of the flow no more than products with the cross term; of the composition
-    all 15, since y yᵀ is not symmetric there.
 
-    What the lanes write lies in flat arrays at constant offsets, and their number in a group comes in as an argument:
-    the compiler then vectorises the loops over the lanes, and does not if it can't tell arrays apart or unrolls them
-    first.
-    """
-    work[:] = 0.0
-    products = np.empty(BATCH * _EACH)
-    for j in range(0, step.shape[0], BATCH):
-        for b in range(BATCH):
-            _take_frame(j + b, step, amplitude, keep, gain, linear, pairs, lanes, work, products[b * _EACH :])
+@njit(**PART)
+def _write_gram(work, gram):  # type: ignore[no-untyped-def]
+    """Write what has been summed to a Gram matrix."""
+    for value in range(3):
+        k, m = value // 2, (value + 1) // 2
+        total = 0.0
+        for b in range(CHUNK):
+            total += work[_VALUES + CHUNK * value + b]
+        gram[k, m] = gram[m, k] = total
+    for k in range(LANES):
+        for edge in range(2):
+            gram[edge, 2 + k] = gram[2 + k, edge] = work[_EDGE + LANES * edge + k]
         for m in range(LANES):
-            if m % 4 == 3 and m < LANES // 2:  # Lanes of no parameter.
-                continue
-            out = half_gram[m]
-            u0, u1 = keep[j] * gain[j, m], keep[j + 1] * gain[j + 1, m]
-            u2, u3 = keep[j + 2] * gain[j + 2, m], keep[j + 3] * gain[j + 3, m]
-            y = products[m // 4 * LANES :]
-            for k in range(4 * lanes):
-                out[k] += (u0 * y[k] + u1 * y[_EACH + k]) + (u2 * y[2 * _EACH + k] + u3 * y[3 * _EACH + k])
+            gram[2 + k, 2 + m] = work[_HALF_GRAM + LANES * k + m] + work[_HALF_GRAM + LANES * m + k]
 
 
 @njit(**JIT)
@@ -320,7 +284,8 @@ def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-u
     Parameters
     ----------
     step : (M, N, 4) float64
-        Decay from the frame before: reference, sample, real and imaginary part of the cross term. N is a multiple of 4.
+        Decay from the frame before: reference, sample, real and imaginary part of the cross term. N is a multiple of
+        `CHUNK`.
     amplitude : (N, 6) float64
         Amplitudes w of the three terms, and their derivatives with respect to the fraction.
     keep : (M, N) float64
@@ -333,24 +298,26 @@ def model_grams(step, amplitude, keep, gain, which, grams):  # type: ignore[no-u
         Overwritten in the first rows and columns; the derivatives are still to be multiplied by the scale of their
         lane. Only the first two rows and columns without gains.
     """
-    n, derivatives = amplitude.shape[0], gain.shape[0] > 0
-    rows = n if derivatives else 0
-    early, late, linear, pairs = np.empty((n, 15)), np.empty((rows, 15)), np.empty((rows, 8)), np.empty((rows, 16))
-    half, work = np.empty((LANES, LANES)), np.empty(_WORK)
+    if gain.shape[0] == 0:
+        for angle in which:
+            _values(step[angle], amplitude, keep[angle], grams[angle])
+        return
+    chunks = amplitude.shape[0] // CHUNK
+    # A number that the compiler does not know: else it would unroll the loop over frames, too long for the caches.
+    frames = amplitude.shape[0] // chunks
+    early, late, work = np.empty(chunks * MOMENTS), np.empty(chunks * MOMENTS), np.empty(_WORK)
     for angle in which:
-        gram = grams[angle]
-        if derivatives:
-            frame_sums(step[angle], amplitude, keep[angle], early, late, linear, pairs)
-            half[:] = 0.0
-            # An expression, not `_GROUP`: with a constant the compiler unrolls the loops over lanes, at twice the time.
-            _cross(step[angle], amplitude, keep[angle], gain, linear, pairs, LANES // 4, work, half)
-            for k in range(LANES):
-                gram[0, 2 + k], gram[1, 2 + k] = work[_EDGE + k], work[_EDGE + LANES + k]
-                for m in range(k, LANES):
-                    gram[2 + k, 2 + m] = half[k, m] + half[m, k]
-        else:
-            _running_sums(step[angle], amplitude, keep[angle], early, late)
-        _values(amplitude, keep[angle], early, gram)
-        for k in range(LANES + 2 if derivatives else 2):
-            for m in range(k):
-                gram[k, m] = gram[m, k]
+        for k in range(_WORK):
+            work[k] = 0.0
+        running_sums(step[angle], amplitude, keep[angle], early, late)
+        for chunk in range(chunks):
+            read_chunk(chunk, step[angle], amplitude, keep[angle], work)
+            _add_values(chunk, early, work)
+            group_sums(chunk, early, late, work)
+            _multiply_terms(work)
+            # Those of the chunk before: what has just been written has to wait before it is read.
+            _add_products(work)
+            for b in range(frames):
+                _take_frame(work, b, gain[CHUNK * chunk + b])
+        _add_products(work)
+        _write_gram(work, grams[angle])
