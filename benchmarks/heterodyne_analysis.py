@@ -27,13 +27,11 @@ from common import (
     Contestant,
     Ratio,
     Timing,
-    console,
     in_turns,
     parse_arguments,
     peer_python,
-    run_process,
-    show,
     show_ratios,
+    show_rows,
     significant,
     timed,
     write_result,
@@ -43,6 +41,7 @@ from learned_start import STARTS, fit, median_ratio, train
 from maps import PARAMETERS, SCALING, simulated_maps
 from numpy.typing import NDArray
 from one_chi_squared import Peer, parameter_vectors
+from processes import run_process
 
 import hetdask
 from hetdask.config import load_settings
@@ -353,12 +352,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         original = Original(options.original_python, Path(place), options.memory * 2**30)
         thinned = thinning(original)
-        table("Fitted rates over the true ones", thinned)
+        show_rows("Fitted rates over the true ones", thinned)
         times, ratios = kernels(options.original_python, Path(place), options.turns)
         fits = large(original, options.seconds)
-        table(f"{LARGE[0]} × {LARGE[1]}²", fits)
+        show_rows(f"{LARGE[0]} × {LARGE[1]}²", fits)
         sides, cases = starts(original, options.experiments, options.start_seconds)
-        table(f"{options.experiments} experiments", sides)
+        show_rows(f"{options.experiments} experiments", sides)
     stride = STRIDES[-1]
     worst = max(abs(one - 1.0) for one in thinned[f"hetdask, thinned by {stride}"].values())
     ratios |= {
@@ -391,20 +390,6 @@ def main() -> None:
         machine=before,
         notes=[*NOTES, *([options.note] if options.note else [])],
     )
-
-
-def table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print figures by row."""
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row if key != "message"))
-    cells = [(name, *(_text(row.get(column)) for column in columns)) for name, row in rows.items()]
-    show(title, ("", *columns), cells)
-    for name, row in rows.items():
-        if row.get("message"):
-            console.print(f"{name}: {row['message']}")
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

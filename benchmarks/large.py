@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 import psutil
 import yaml
-from common import Contestant, in_turns, run_process, timed
+from common import Contestant, in_turns, timed
 from maps import PARAMETERS, write_tiled_store
 from numpy.typing import NDArray
+from processes import run_process
 from threadpoolctl import threadpool_limits
 
 from hetdask.compilation import KERNELS

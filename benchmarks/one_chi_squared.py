@@ -29,12 +29,12 @@ from common import (
     mebibytes,
     parse_arguments,
     peer_python,
-    resident_bytes,
     show,
     show_ratios,
     write_result,
 )
 from maps import PARAMETERS, SCALING, simulated_maps
+from processes import resident_bytes
 
 from hetdask.data.store import Store
 from hetdask.data.writers import write_store

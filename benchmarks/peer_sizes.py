@@ -28,10 +28,10 @@ from common import (
     significant,
     write_result,
 )
+from engines import Outcome, Peer, measure, peers_of
 from flow_experiment import BOUNDS, FREE, TRUTH, simulate, start_values, sum_squares
 from flow_experiment import MODELS as SAME_MODELS
 from pass_rate import size_of
-from peer_fits import Outcome, Peer, measure, peers_of
 
 from hetdask.diagnosis.environment import machine, versions
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from hetdask.compilation import explained, preparation
 from hetdask.config import Settings, load_settings
-from hetdask.data.reduction import level_to_fit, reduce_store
 from hetdask.data.store import Store
 from hetdask.errors import DataError
 from hetdask.fitting import Problem, Refinement, TrustRegion, best_of, fit_store
@@ -33,21 +32,20 @@ from hetdask.fitting.uncertainty import uncertainty_of
 from hetdask.fitting.weighted import weigh, with_promise
 from hetdask.learn.history import append, record_of
 from hetdask.model.parameters import NAMES
-from hetdask.options import levels_of, methods_of, problem_of, refit_task
+from hetdask.options import block_means_of, levels_of, methods_of, problem_of, refit_task
 from hetdask.passes.plan import FitPlan, is_little
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import Passes
 from hetdask.results import Result
-from hetdask.results.build import learned_summary, search_summary
+from hetdask.results.build import learned_summary, memory_of, search_summary
 from hetdask.results.dashboard.serve import attach
 from hetdask.results.files import prepare_run_folder, refresh_report, write_run
 from hetdask.results.intervals import bootstrap_result, no_bootstrap, no_profiles, profiles_result
 from hetdask.results.live import LiveRun, Progress, Silent
-from hetdask.results.result import Memory, RunFacts
+from hetdask.results.result import RunFacts
 from hetdask.results.weighting import weighting_result
 from hetdask.stack import roomy
 from hetdask_cluster.local import open_runner, run_preparation
-from hetdask_cluster.memory import peak_memory
 from hetdask_cluster.pages import keep_few_file_pages
 from hetdask_cluster.runner import Runner, as_runner
 from hetdask_cluster.threads import limited_threads
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hetdask.fitting.search import SearchResult
-    from hetdask.learn.model import Prediction
     from hetdask.results.helper import ReportProcess
 
 
@@ -97,17 +94,6 @@ def _runner(client: Client | Runner | None, store: Store, settings: Settings) ->
         prepare=preparation(),
     ) as runner:
         yield runner
-
-
-def _memory(runner: Runner, plan: FitPlan) -> Memory:
-    """Budget, projected peaks, and the largest worker and client so far."""
-    return Memory(
-        budget=None if plan.memory is None else plan.memory.budget,
-        projected=plan.projected,
-        projected_worker=plan.projected_worker,
-        peak_worker=runner.peak_worker(),
-        peak_client=peak_memory(),
-    )
 
 
 @explained()
@@ -231,7 +217,7 @@ def _analyse(
     seconds = {**timings, **stages.seconds}
     seconds["total"] = sum(value for name, value in seconds.items() if name != "total")
     facts["timings"] = seconds
-    facts["memory"] = _memory(runner, plan)
+    facts["memory"] = memory_of(runner, plan)
     facts["cluster"] = runner.describe()
     if folder is None:
         result = Result.from_refinement(best, store, **facts)
@@ -262,15 +248,19 @@ def _fitted(
         reduced = reduced_passes(store, runner)
         progress.show(reduced)
     if settings.start() == "learned":
+        from hetdask.learn.start import learned_starts  # with scikit-learn, which nothing else needs
+
         with stages("learn"):
-            prediction = _predict(reduced, problem, runner, progress)
+            prediction = learned_starts(
+                reduced.series, reduced.reduced, problem, runner=runner, on_step=progress.advance
+            )
     if settings.start() != "given":
         given = None if prediction is None or prediction.outside else prediction.starts
         with stages("search"):
             found, problem = _search(reduced, problem, runner, settings, given, progress)
     methods = methods_of(settings)
     with stages("load"):
-        data = _reduced_data(store, settings, reduced, runner)
+        data = block_means_of(settings, store, reduced, runner)
         if data is not None and not any(map(looks_at_pixels, methods)):
             resident_bytes = 0  # one pass, to compare
         resident_bytes = plan.resident_bytes if resident_bytes is None else resident_bytes
@@ -398,22 +388,6 @@ def _refit(
             with stages("profile"):
                 profiles = profile(refits, uncertainty, options.profile, runner, on_done=stages.progress.advance)
             facts["profiles"] = profiles_result(profiles, refits, uncertainty, stages.seconds["profile"])
-
-
-def _reduced_data(store: Store, settings: Settings, reduced: ReducedPasses, runner: Runner) -> ReducedPasses | None:
-    """Block means to fit instead of pixels; None if the settings ask for none, or there are few enough pixels."""
-    wanted = settings.fit.reduction
-    if wanted is None:
-        return None
-    level = level_to_fit(store, wanted.max_points, wanted.time_factor, wanted.angle_factor)
-    return None if level is None else ReducedPasses(reduced.series, reduce_store(store, runner, level=level))
-
-
-def _predict(reduced: ReducedPasses, problem: Problem, runner: Runner, progress: Progress) -> Prediction:
-    """Learned start values; scikit-learn is imported only where they are asked for."""
-    from hetdask.learn.start import learned_starts
-
-    return learned_starts(reduced.series, reduced.reduced, problem, runner=runner, on_step=progress.advance)
 
 
 def _remember(best: Refinement, store: Store, reduced: ReducedPasses) -> None:

@@ -1,4 +1,4 @@
-"""What settings stand for: the store, the problem, the methods and when a fit is good."""
+"""What settings stand for: the store, the problem, what is fitted by which methods, and when a fit is good."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from hetdask.config import DataSettings, Settings
 from hetdask.data.ingest import ingest
+from hetdask.data.reduction import level_to_fit, reduce_store
 from hetdask.data.selection import Q_TOLERANCE
 from hetdask.data.store import Store
 from hetdask.data.tiling import Tiling
@@ -28,6 +29,7 @@ from hetdask.fitting import (
 from hetdask.fitting.quality import QualityLevels
 from hetdask.fitting.refits import refit_bytes
 from hetdask.passes.chi_squared import noise_levels
+from hetdask.passes.reduced import ReducedPasses
 from hetdask.results.live import Progress
 from hetdask_cluster.runner import Runner
 
@@ -167,3 +169,12 @@ def methods_of(settings: Settings) -> list[Method]:
 def refit_task(settings: Settings, tiling: Tiling, memory: MemoryPlan | None) -> int:
     """Memory of a task that refits such data, bytes; 0 where the settings ask for no refits."""
     return refit_bytes(tiling.n_phi, tiling.n_frames, memory) if settings.fit.refits else 0
+
+
+def block_means_of(settings: Settings, store: Store, reduced: ReducedPasses, runner: Runner) -> ReducedPasses | None:
+    """Block means to fit instead of pixels; None if the settings ask for none, or there are few enough pixels."""
+    wanted = settings.fit.reduction
+    if wanted is None:
+        return None
+    level = level_to_fit(store, wanted.max_points, wanted.time_factor, wanted.angle_factor)
+    return None if level is None else ReducedPasses(reduced.series, reduce_store(store, runner, level=level))

@@ -14,7 +14,8 @@ from hetdask.model import simulate_gaussian, simulate_speckle
 from hetdask.results import Result
 from hetdask.results.report import render_report
 from hetdask.results.sections import Page
-from hetdask.results.summary import as_text, parameter_note, summary
+from hetdask.results.summary import as_text, summary
+from hetdask.results.wording import parameter_note
 
 FLOW = {
     "D0_ref": 3000.0, "alpha_ref": -0.1, "D0_sample": 10000.0, "alpha_sample": 0.1, "v0": 60.0, "beta": 0.15,

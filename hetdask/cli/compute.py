@@ -102,7 +102,8 @@ def plan_settings(settings: Settings) -> FitPlan:
 
 def plan_data(settings: Settings, memory: MemoryPlan | None) -> FitPlan:
     """The same within a memory plan that is known already."""
-    from hetdask.data.ingest import open_selection, task_bytes
+    from hetdask.data.ingest import task_bytes
+    from hetdask.data.opening import open_selection
     from hetdask.data.store import Store
     from hetdask.data.tiling import Tiling, choose_shard_bytes
     from hetdask.options import refit_task, selection_options, store_of

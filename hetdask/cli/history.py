@@ -91,9 +91,9 @@ def train_command(
     from hetdask.cli.options import compute_overrides
     from hetdask.cli.progress import show_progress
     from hetdask.config import Settings, load_settings
-    from hetdask.learn.model import EXPERIMENTS
     from hetdask.learn.simulated import conditions_of, usual_conditions
     from hetdask.learn.start import model_path, train_and_keep
+    from hetdask.learn.training import EXPERIMENTS
 
     settings = Settings() if config is None else load_settings(config)
     if config is None:

@@ -104,7 +104,7 @@ def plot_experimental(settings: Settings, *, resume: bool, overwrite: bool, quie
     from hetdask.results.files import writing
     from hetdask.results.plots import save_figure
     from hetdask.results.plots.inspection import MeasuredMap, measured_figure
-    from hetdask.results.summary import shown_angles
+    from hetdask.results.tables import shown_angles
 
     folder = settings.output.folder.absolute()
     target = folder / EXPERIMENTAL

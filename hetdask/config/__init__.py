@@ -3,11 +3,11 @@
 The native format is YAML or JSON; the JSON of the package heterodyne-analysis is recognised and translated.
 """
 
+from hetdask.config.fit import FitSettings
 from hetdask.config.load import DEMO, ConfigWarning, load_settings, load_site
 from hetdask.config.settings import (
     ComputeSettings,
     DataSettings,
-    FitSettings,
     OutputSettings,
     ParameterSetting,
     Settings,

@@ -16,9 +16,10 @@ from hetdask.fitting.goodness import Check, structure_of
 from hetdask.fitting.likely import Likely, most_likely, weighted_sums
 from hetdask.fitting.noise_model import NoiseModel
 from hetdask.fitting.objective import DataPasses
+from hetdask.fitting.optima import Verdict
 from hetdask.fitting.problem import Problem
 from hetdask.fitting.refine import Refinement
-from hetdask.fitting.search import SearchResult, Verdict, bottom, descend, search
+from hetdask.fitting.search import SearchResult, bottom, descend, search
 from hetdask.passes.reduced import ReducedPasses
 from hetdask.passes.run import series_of
 from hetdask_cluster.runner import InlineRunner

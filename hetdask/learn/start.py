@@ -12,8 +12,9 @@ from hetdask.data.reduction import Reduced
 from hetdask.fitting.problem import Problem
 from hetdask.learn.folder import user_folder
 from hetdask.learn.history import read_history
-from hetdask.learn.model import EXPERIMENTS, FORMAT, OnStep, Prediction, StartModel, train
+from hetdask.learn.model import FORMAT, Prediction, StartModel
 from hetdask.learn.simulated import Conditions, conditions_of, usual_conditions
+from hetdask.learn.training import EXPERIMENTS, OnStep, train
 from hetdask.passes.tiles import Series
 
 if TYPE_CHECKING:

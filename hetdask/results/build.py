@@ -16,23 +16,12 @@ from hetdask.errors import FitError
 from hetdask.fitting.quality import QualityLevels, Verdict, judge
 from hetdask.fitting.uncertainty import iid_uncertainty
 from hetdask.model.parameters import PARAMETERS
+from hetdask.results.course import LearnedSummary, Memory, MethodResult, OptimumResult, RegionResult, SearchSummary
 from hetdask.results.goodness import goodness_result, outlier_result
-from hetdask.results.part import finite
-from hetdask.results.result import (
-    AngleResult,
-    Correlations,
-    Identifiability,
-    LearnedSummary,
-    Memory,
-    MethodResult,
-    OptimumResult,
-    ParameterResult,
-    RegionResult,
-    RunFacts,
-    SearchSummary,
-    WeakDirection,
-    json_clean,
-)
+from hetdask.results.part import finite, json_clean
+from hetdask.results.result import RunFacts
+from hetdask.results.values import AngleResult, Correlations, Identifiability, ParameterResult, WeakDirection
+from hetdask_cluster.memory import peak_memory
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -45,6 +34,8 @@ if TYPE_CHECKING:
     from hetdask.fitting.search import SearchResult
     from hetdask.fitting.uncertainty import Uncertainty
     from hetdask.learn.model import Prediction
+    from hetdask.passes.plan import FitPlan
+    from hetdask_cluster.runner import Runner
 
 RECORDED_PACKAGES: Final = (
     "hetdask",
@@ -360,3 +351,14 @@ def _provenance(store: StoreFacts, cluster: Mapping[str, object]) -> dict[str, J
         "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
     }
     return {key: json_clean(value) for key, value in record.items()}
+
+
+def memory_of(runner: Runner, plan: FitPlan) -> Memory:
+    """Budget, projected peaks, and the largest worker and client so far."""
+    return Memory(
+        budget=None if plan.memory is None else plan.memory.budget,
+        projected=plan.projected,
+        projected_worker=plan.projected_worker,
+        peak_worker=runner.peak_worker(),
+        peak_client=peak_memory(),
+    )

@@ -18,7 +18,7 @@ from hetdask.model.parameters import NAMES, SPECS, as_vector
 from hetdask.passes.tiles import Series
 from hetdask.results.formatting import format_measurement, format_number, sentence
 from hetdask.results.part import Part, finite
-from hetdask.results.summary import add_row, new_table
+from hetdask.results.tables import add_row, new_table
 from hetdask_cluster.runner import InlineRunner
 
 if TYPE_CHECKING:

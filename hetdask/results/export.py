@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from hetdask.errors import DataError
 from hetdask.results.files import replacing_file, write_text, writing
 from hetdask.results.maps import symmetric
-from hetdask.results.result import AngleResult, Result
-from hetdask.results.summary import parameter_note
+from hetdask.results.result import Result
+from hetdask.results.values import AngleResult
+from hetdask.results.wording import parameter_note
 
 if TYPE_CHECKING:
     from hetdask.data.store import Store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hetdask.results.summary import shown_angles
+from hetdask.results.tables import shown_angles
 
 if TYPE_CHECKING:
     from hetdask.results.dataset import Contents

@@ -20,8 +20,9 @@ import numpy as np
 from hetdask.errors import DataError
 from hetdask.results.figures import ANGLE_FIGURES, FIGURE_PATTERNS, write_figures
 from hetdask.results.maps import LIMIT, AngleMaps, AngleTask, reduce_angle
+from hetdask.results.part import dump_json
 from hetdask.results.report import REPORT_FILE, write_report
-from hetdask.results.result import DATASET_FOLDER, RESULT_FILE, Result, RunFacts, dump_json
+from hetdask.results.result import DATASET_FOLDER, RESULT_FILE, Result, RunFacts
 
 if TYPE_CHECKING:
     from hetdask.data.store import Store

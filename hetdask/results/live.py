@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hetdask.model.parameters import NAMES
 from hetdask.results.files import replacing_file
-from hetdask.results.summary import shown_angles
+from hetdask.results.tables import shown_angles
 
 if TYPE_CHECKING:
     from hetdask.fitting import HistoryEntry

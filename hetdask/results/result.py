@@ -6,7 +6,6 @@ does not exist is null in the file and None here, never NaN; the description of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
@@ -16,9 +15,11 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError
 
 from hetdask.errors import DataError
+from hetdask.results.course import LearnedSummary, Memory, MethodResult, SearchSummary, Status
 from hetdask.results.goodness import GoodnessResult, OutlierResult
 from hetdask.results.intervals import BootstrapResult, ProfilesResult
-from hetdask.results.part import Part, finite
+from hetdask.results.part import Part
+from hetdask.results.values import AngleResult, Correlations, Identifiability, ParameterResult
 from hetdask.results.weighting import WeightingResult
 
 if TYPE_CHECKING:
@@ -38,14 +39,6 @@ if TYPE_CHECKING:
 SCHEMA: Final = "hetdask.result/1"
 RESULT_FILE: Final = "result.json"
 DATASET_FOLDER: Final = "result.zarr"
-
-Status = Literal["converged", "ambiguous", "not_converged", "interrupted"]
-STATUS_TEXT: Final[dict[Status, str]] = {
-    "converged": "Converged",
-    "ambiguous": "Ambiguous: these values are a minimum, but perhaps not the answer",
-    "not_converged": "Not converged: these values are not a result",
-    "interrupted": "Interrupted: these values are the best so far, not a result",
-}
 
 
 class RunFacts(TypedDict, total=False):
@@ -104,199 +97,6 @@ class RunFacts(TypedDict, total=False):
     memory: Memory
     seed: int
     cluster: Mapping[str, object]
-
-
-class ParameterResult(Part):
-    """One parameter of the model after the fit."""
-
-    value: float
-    stderr: float | None = Field(
-        description="Standard error, in the same unit; null for a fixed or an unidentified parameter."
-    )
-    stderr_iid: float | None = Field(
-        description="Standard error if all pixels were independent: a lower limit. Null as for stderr."
-    )
-    unit: str = Field(description="Empty for a pure number.")
-    start: float = Field(description="Value at which the fit began.")
-    min: float | None = Field(description="Lower bound; null for none.")
-    max: float | None = Field(description="Upper bound; null for none.")
-    fixed: bool
-    at_bound: Literal["min", "max"] | None = Field(description="The bound at which the fit ended; null for none.")
-    identified: bool | None = Field(description="Whether the data determine it; null for a fixed parameter.")
-
-
-class AngleResult(Part):
-    """Scaling and quality of one map."""
-
-    phi: float = Field(description="Azimuth, degrees.")
-    q: float = Field(description="Wavevector, 1/Å.")
-    contrast: float | None = Field(description="Null where it could not be determined.")
-    offset: float | None = Field(description="Null where it could not be determined.")
-    sigma: float | None = Field(description="Standard deviation of one pixel that chi_squared uses; null if unknown.")
-    reduced_chi_squared: float | None = Field(description="Of this map; its share of the parameters is subtracted.")
-    residual_rms: float | None = Field(description="Root of the mean squared residual, in units of c2.")
-    expected_rms: float | None = Field(description="Predicted by white and speckle noise; null where not predicted.")
-    sigma_white: float | None = Field(
-        description="White noise from the residuals of the fit, else from neighbouring pixels; null where unknown."
-    )
-    speckles: float | None = Field(
-        description="Effective number of speckles; null where the residuals show no speckle noise."
-    )
-    photons: float | None = Field(
-        default=None,
-        description="Photons of a speckle in a frame where one component is alone; null where the residuals show no "
-        "noise that frames share because photons are counted.",
-    )
-    level: float | None = Field(
-        default=None,
-        description="Mean square residual over the expected one, about 1 for noise; null if not predicted.",
-    )
-    level_p_value: float | None = Field(
-        default=None, description="Probability that noise alone leaves such a level or a higher one; null as for level."
-    )
-    n_points: int = Field(description="Pixels above the diagonal that were fitted.")
-    quality: str = Field(
-        description="excellent, acceptable, warning or poor by the level; 'not judged' where that is null; 'failed: …' "
-        "where there is no contrast."
-    )
-
-
-class Correlations(Part):
-    """Correlation coefficients and covariance of the free parameters, from the same noise as stderr."""
-
-    names: list[str]
-    matrix: list[list[float | None]] = Field(description="Null in rows and columns of unidentified parameters.")
-    covariance: list[list[float | None]] = Field(
-        description="In the units of the parameters. Directions in identifiability.weak that are open are left out."
-    )
-
-
-class WeakDirection(Part):
-    """A combination of parameters that the data leave open."""
-
-    text: str
-    direction: dict[str, float] = Field(
-        description="Change of each parameter along it, in its unit; the one that changes most comes first."
-    )
-    open: bool = Field(
-        description="Whether the data say nothing at all about it; else it is only known worse than to its own size."
-    )
-
-
-class Identifiability(Part):
-    """How many combinations of the free parameters the data determine."""
-
-    rank: int = Field(description="Of the free parameters, or of combinations of them.")
-    weak: list[WeakDirection]
-    cautions: list[str] = Field(
-        default_factory=list, description="Aliased flow, clipped fractions and the like, in words."
-    )
-    retained_information: float | None = Field(
-        default=None, description="Share of the Fisher information that reduced data keep; null at full resolution."
-    )
-
-
-class RegionResult(Part):
-    """Part of a map to which a robust method gave little weight; frames are counted from 1, both ends included."""
-
-    phi: float = Field(description="Azimuth of the map, degrees.")
-    q: float = Field(description="Wavevector of the map, 1/Å.")
-    frames: tuple[int, int] = Field(description="First and last frame of the earlier time.")
-    other_frames: tuple[int, int] | None = Field(
-        description="First and last frame of the later time; null where these frames are left out altogether."
-    )
-    weight: float = Field(description="Mean weight of its pixels, relative to the usual one of the map.")
-
-
-class MethodResult(Part):
-    """What one method did."""
-
-    status: Status
-    message: str
-    iterations: int
-    evaluations: int
-    passes: int = Field(description="Passes over the data.")
-    seconds: float
-    chi_squared: float
-    reduced_chi_squared: float | None
-    values: dict[str, float] = Field(description="All parameters by name, in their units.")
-    worst_case: float | None = Field(
-        default=None,
-        description="Value of the method's min-max problem, a root mean square in units of the noise; null for methods "
-        "without.",
-    )
-    outliers: list[RegionResult] | None = Field(
-        default=None, description="Where the data have little weight; null for methods that weight all pixels equally."
-    )
-
-
-class OptimumResult(Part):
-    """Another minimum of χ² that a search has found, fitted at full resolution."""
-
-    values: dict[str, float] = Field(description="All parameters by name, in their units.")
-    excess: float = Field(description="Its χ² over that of the result, less one; weighted as the result is.")
-    contender: bool = Field(description="Whether these data cannot decide against it.")
-
-
-class SearchSummary(Part):
-    """How the start values were found."""
-
-    starts: int = Field(description="Independent starts.")
-    agreed: int = Field(description="Starts that reached the best optimum.")
-    gap: float | None = Field(
-        description="Relative distance in χ² to the second-best distinct optimum on reduced data; null for none."
-    )
-    believed: bool | None = Field(
-        description="Whether the residuals of the best optimum are at the noise level; null if that was not judged."
-    )
-    level: int = Field(description="Level of the reduced data on which optima were compared.")
-    evaluations: int = Field(description="Evaluations of the model on reduced data.")
-    seconds: float
-    doubted: bool = Field(
-        False,
-        description="Whether there was a search because the given start values led to no optimum at the noise level.",
-    )
-    confirmed: bool = Field(
-        False, description="Whether that search found no better optimum than the one the given start values lead to."
-    )
-    optima: list[OptimumResult] = Field(description="Distinct others that came close, best first.")
-
-
-class LearnedSummary(Part):
-    """What the learned start predicted, and what became of it."""
-
-    model: str = Field(description="Version of the features and of the file format.")
-    trained: str = Field(description="When the model was trained, ISO 8601.")
-    experiments: int = Field(description="Simulated experiments behind the model.")
-    own: int = Field(description="Fits of the user behind the model.")
-    distance: float = Field(
-        description="From the training data, in units of the distances between them; about 1 for familiar data."
-    )
-    limit: float = Field(description="Distance beyond which data count as unlike what was trained on.")
-    outside: bool = Field(description="Whether they are: then the prediction was not used, and a search ran instead.")
-    predicted: dict[str, float] = Field(description="The prediction itself: all parameters by name, in their units.")
-    starts: int = Field(
-        description="Start values, the prediction and others as wide as its doubt, that were looked at."
-    )
-    polished: int = Field(description="How many of them were polished on reduced data.")
-    evaluations: int = Field(description="Evaluations of the model on reduced data for these.")
-    sufficed: bool = Field(
-        description="Whether they agreed on an optimum at the noise level; if not, a search followed."
-    )
-    winner: Literal["prediction", "spread", "history"] | None = Field(
-        description="Where the start value that led to the best optimum came from: the prediction itself, the "
-        "prediction with errors of similar experiments, or an earlier fit of the user; null if none of these did."
-    )
-
-
-class Memory(Part):
-    """Memory of the run in bytes; null where it was not planned or not measured."""
-
-    budget: int | None = Field(None, description="Of the whole run.")
-    projected: int | None = Field(None, description="Expected peak of the whole run.")
-    projected_worker: int | None = Field(None, description="Expected peak of one worker.")
-    peak_worker: int | None = Field(None, description="Largest resident size of a worker, as the kernel counts it.")
-    peak_client: int | None = Field(None, description="The same of the process that ran the fit.")
 
 
 class Result(Part):
@@ -572,23 +372,3 @@ def result_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = SCHEMA
     return schema
-
-
-def json_clean(value: object) -> JsonValue:
-    """`value` as plain JSON: arrays become lists, NaN and infinities null, anything else its text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return finite(value)
-    if isinstance(value, Mapping):
-        return {str(key): json_clean(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [json_clean(item) for item in value]
-    if hasattr(value, "tolist"):
-        return json_clean(value.tolist())
-    return str(value)
-
-
-def dump_json(value: object) -> str:
-    """`value` as indented JSON text without NaN."""
-    return json.dumps(json_clean(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hetdask.data import shardfile
-from hetdask.data.ingest import Selection, concurrent_tasks, ingest, select, task_bytes
+from hetdask.data.ingest import concurrent_tasks, ingest, task_bytes
+from hetdask.data.opening import Selection, select
 from hetdask.data.readers import open_source
 from hetdask.data.store import Store
 from hetdask.data.writers import write_aps_old, write_aps_u, write_npz

@@ -12,7 +12,7 @@ import hetdask
 from hetdask.data.writers import write_store
 from hetdask.fitting.search import search
 from hetdask.model import simulate_gaussian
-from hetdask.results.summary import search_line
+from hetdask.results.wording import search_line
 
 TRUTH = {
     "D0_ref": 300.0,

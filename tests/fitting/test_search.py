@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from hetdask.data.reduction import reduce_maps
 from hetdask.errors import ConfigError
 from hetdask.fitting.coordinates import make_coordinates
+from hetdask.fitting.optima import Verdict
 from hetdask.fitting.problem import Problem, integrable_bounds
 from hetdask.fitting.refine import refine
-from hetdask.fitting.search import STARTS, SearchResult, Verdict, search
+from hetdask.fitting.search import STARTS, SearchResult, search
 from hetdask.model import NAMES, PARAMETERS, as_vector, simulate_gaussian
 from hetdask.passes import project
 from hetdask.passes.reduced import ReducedPasses

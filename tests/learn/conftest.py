@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hetdask.data.reduction import Reduced, reduce_maps
 from hetdask.fitting.problem import Problem, integrable_bounds
-from hetdask.learn.model import StartModel, train
+from hetdask.learn.model import StartModel
 from hetdask.learn.simulated import usual_conditions
+from hetdask.learn.training import train
 from hetdask.model import PARAMETERS, as_vector, simulate_gaussian
 from hetdask.passes.tiles import Series
 

@@ -14,8 +14,9 @@ from hetdask.data.reduction import Reduced
 from hetdask.errors import DataError
 from hetdask.fitting.problem import Problem
 from hetdask.learn.history import record_of
-from hetdask.learn.model import StartModel, train
+from hetdask.learn.model import StartModel
 from hetdask.learn.simulated import usual_conditions
+from hetdask.learn.training import train
 from hetdask_cluster.dask_runner import DaskRunner
 
 PHI = np.array([-10.0, 40.0, 100.0])

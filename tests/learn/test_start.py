@@ -19,7 +19,7 @@ from hetdask.learn.model import StartModel
 from hetdask.learn.simulated import usual_conditions
 from hetdask.learn.start import model_path
 from hetdask.model import simulate_gaussian
-from hetdask.results.summary import notes
+from hetdask.results.wording import notes
 
 TRUTH = {
     "D0_ref": 300.0,

@@ -17,7 +17,7 @@ from hetdask.errors import DataError, FitError
 from hetdask.fitting import Refinement
 from hetdask.model import NAMES, SPECS
 from hetdask.results import Result, result_schema
-from hetdask.results.result import json_clean
+from hetdask.results.part import json_clean
 from hetdask.results.summary import as_text, summary
 
 GOLDEN_REPR = """\

@@ -14,8 +14,10 @@ from hetdask.data.store import Store
 from hetdask.errors import ConfigError
 from hetdask.fitting import Refinement
 from hetdask.results import Result
-from hetdask.results.result import OptimumResult, SearchSummary
-from hetdask.results.summary import as_text, concerns, print_summary, shown_angles, summary, summary_against
+from hetdask.results.course import OptimumResult, SearchSummary
+from hetdask.results.summary import as_text, print_summary, summary, summary_against
+from hetdask.results.tables import shown_angles
+from hetdask.results.wording import concerns
 
 GOLDEN_SUMMARY = """\
 Converged · method trust-region · reduced chi-squared 1.113 · 3 maps · 2,100 pixels · 1.9 s

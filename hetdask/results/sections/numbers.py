@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from hetdask.fitting.quality import odds
+from hetdask.results.course import STATUS_TEXT
 from hetdask.results.formatting import (
     MISSING,
     format_fixed,
@@ -18,17 +19,11 @@ from hetdask.results.formatting import (
     sentence,
 )
 from hetdask.results.goodness import CHECKS
-from hetdask.results.result import STATUS_TEXT, Correlations, Result
+from hetdask.results.result import Result
 from hetdask.results.sections.page import Fields, Page
-from hetdask.results.summary import (
-    REFITS_WORDS,
-    WEIGHTS_HEADS,
-    bounds_text,
-    concerns,
-    notes,
-    parameter_note,
-    weights_rows,
-)
+from hetdask.results.tables import REFITS_WORDS, WEIGHTS_HEADS, bounds_text, weights_rows
+from hetdask.results.values import Correlations
+from hetdask.results.wording import concerns, notes, parameter_note
 from hetdask_cluster.memory import format_bytes
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from hetdask.results.figures import detailed_angles, worst_angle
 from hetdask.results.formatting import format_number
 from hetdask.results.result import Result
 from hetdask.results.sections.page import Fields, Page, Picture, png_picture, svg_picture
-from hetdask.results.summary import (
+from hetdask.results.tables import (
     BOOTSTRAP_HEADS,
     METHOD_HEADS,
     PROFILE_HEADS,
@@ -30,9 +30,9 @@ from hetdask.results.summary import (
     bootstrap_rows,
     method_rows,
     profile_rows,
-    search_line,
     shown_angles,
 )
+from hetdask.results.wording import search_line
 
 if TYPE_CHECKING:
     from hetdask.results.dataset import Contents
