@@ -187,7 +187,7 @@ def angle_factors(shared: SeriesFactors, phi: Array, q: Array, excluded: NDArray
         *block_factors(step, shared.amplitude, size),
         steep=change > STEEP_RANGE,
         gentle=change <= GENTLE,
-        alike=bool(np.all(q == q[0])),
+        alike=len(set(q.tolist())) == 1,
     )
 
 

@@ -121,12 +121,12 @@ def _add_data(
     rows, columns = np.zeros((2, *factors.left.shape))
     few_rows, few_columns = np.zeros((2, *few.left.shape))
     products = np.zeros((rows.shape[0], LANES + 1))
+    quiet, any_steep = few.smooth & factors.gentle, factors.steep.any(axis=1).tolist()
     for m, some in pieces.items():
         left, right, few_left, few_right = factors.left[m], factors.right[m], few.left[m], few.right[m]
-        which = (few.smooth[m], few.smooth[m] & factors.gentle[m], factors.steep[m])
+        which = (few.smooth[m], quiet[m], factors.steep[m])
         place = (factors.exponent[m], factors.phase[m])
         sums, few_sums, mixed_sums = (rows[m], columns[m]), (few_rows[m], few_columns[m]), (rows[m], few_columns[m])
-        steep = bool(factors.steep[m].any())
         for tiles in some:
             blocks = (tiles.tiles, tiles.places, tiles.blocks, size, baseline[m])
             contract_blocks(*blocks, both, left, right, *which, *place, *sums)
@@ -140,7 +140,7 @@ def _add_data(
                 contract_panels(*whole, *degree, COMPRESSED, *sides, *few_sums)
                 sides = (both, left, few_right, *which, size, *place)
                 contract_panels(*first_row, *degree, FIRST_ROW, *sides, *mixed_sums)
-            if steep:
+            if any_steep[m]:
                 products[m] += _steep_sums(factors, few, m, tiles, baseline[m])
             if tiles.missing:
                 grams[m] -= pixel_gram(factors, m, tiles, tiles.missing.items(), baseline[m])
@@ -299,7 +299,7 @@ def evaluate_pieces(
     baseline = {m: float(series.baseline[angles[m]]) for m in held}
     _add_data(factors, held, baseline, degrees, bool(free), grams)
     grams = chosen_entries(grams, factors.scale, free)
-    if not np.all(np.isfinite(grams)):
+    if not np.isfinite(grams).all():
         angle = angles[int(np.argmin(np.isfinite(grams).all(axis=(1, 2))))]
         raise DataError(f"the sums of the angle at {series.phi[angle]:g}° are not finite for {vector.tolist()}")
     return dict(zip(angles, grams, strict=True))
