@@ -21,12 +21,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
 from traceback import walk_tb
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from hetdask.errors import KernelError
 from hetdask.stack import roomy
+
+if TYPE_CHECKING:
+    from numba.core.dispatcher import Dispatcher
 
 KERNELS: Final = "hetdask.compilation"
 """This module, to be run once before workers start: it compiles what they would all compile at the same time."""
@@ -118,7 +121,11 @@ def warmup_numba_kernels() -> dict[str, float]:
 
 
 def compiled() -> bool:
-    """Whether Numba's cache holds every kernel: its file is newer than its source, and made on such a processor."""
+    """Whether Numba's cache holds every kernel: its file is newer than all sources, and made on such a processor.
+
+    Files that are older are removed. Numba itself looks at the module of a kernel alone, and would go on to use it when
+    another one has changed whose code is compiled into it, as after an update of a checkout.
+    """
     from numba.core.dispatcher import Dispatcher
 
     import hetdask_kernels
@@ -126,16 +133,27 @@ def compiled() -> bool:
 
     names = [module.name for module in pkgutil.iter_modules(hetdask_kernels.__path__)]
     modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
+    newest = max(Path(str(module.__file__)).stat().st_mtime for module in modules)
     kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
-    for kernel in kernels:
-        code, folder = kernel.py_func.__code__, kernel.stats.cache_path
-        source = Path(code.co_filename)
-        name = f"{source.stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
-        files = [] if folder is None else Path(folder).glob(name)
-        if not any(file.stat().st_mtime >= source.stat().st_mtime for file in files):
-            return False
+    missing = [kernel for kernel in kernels if not _is_cached(kernel, newest)]
+    if missing:
+        return False
     mean_decay(np.ones(1), np.ones(1), 1)
     return not kernels or any(kernel.stats.cache_hits for kernel in kernels)
+
+
+def _is_cached(kernel: Dispatcher, newest: float) -> bool:
+    """Whether Numba's cache holds a kernel that was compiled after the `newest` source; an older one is removed."""
+    code, folder = kernel.py_func.__code__, kernel.stats.cache_path
+    name = f"{Path(code.co_filename).stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
+    found = False
+    for file in [] if folder is None else Path(folder).glob(name):
+        with suppress(OSError):  # gone meanwhile, or in a folder that belongs to somebody else
+            if file.stat().st_mtime >= newest:
+                found = True
+            else:
+                file.unlink()
+    return found
 
 
 def preparation() -> str | None:

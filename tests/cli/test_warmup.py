@@ -123,3 +123,19 @@ def test_a_fit_without_figures_loads_nothing_for_drawing_learning_or_pages(confi
     status, *modules = done.stdout.splitlines()[-1].split()
     assert status == "0"
     assert not {"matplotlib", "PIL", "xarray", "sklearn", "bokeh", "scipy.stats", "scipy.interpolate"} & set(modules)
+
+
+def test_kernels_from_before_a_source_changed_are_compiled_anew(own_cache: dict[str, str]) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; import numpy as np; from hetdask.compilation import compiled;"
+        "from hetdask_kernels.speckles import _mean_decay, mean_decay; folder = Path(_mean_decay.stats.cache_path);"
+        "[os.utime(file, (0, 0)) for file in folder.glob('*mean_decay*.nbi') if len(sys.argv) > 1];"
+        "compiled(); mean_decay(np.ones(1), np.ones(1), 1); print(sum(_mean_decay.stats.cache_hits.values()))"
+    )
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", script, *old], capture_output=True, text=True, check=True, timeout=200, env=own_cache
+        ).stdout.strip()
+        for old in ((), (), ("old",))
+    ]
+    assert hits == ["0", "1", "0"]
