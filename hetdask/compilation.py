@@ -135,6 +135,7 @@ def compiled() -> bool:
     modules = [importlib.import_module(f"hetdask_kernels.{name}") for name in names]
     newest = max(Path(str(module.__file__)).stat().st_mtime for module in modules)
     kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    # All of them are looked at, so that nothing that is too old stays.
     missing = [kernel for kernel in kernels if not _is_cached(kernel, newest)]
     if missing:
         return False

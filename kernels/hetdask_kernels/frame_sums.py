@@ -112,7 +112,7 @@ def read_chunk(chunk, step, amplitude, keep, work):  # type: ignore[no-untyped-d
 
 
 @njit(**PART)
-def _moments(values, at):  # type: ignore[no-untyped-def]
+def moments_of(values, at):  # type: ignore[no-untyped-def]
     """Running sums of a chunk, see `running_sums`, without the first."""
     return (
         load_octet(values, at + CHUNK), load_octet(values, at + 2 * CHUNK), load_octet(values, at + 3 * CHUNK),
@@ -121,6 +121,14 @@ def _moments(values, at):  # type: ignore[no-untyped-def]
         load_octet(values, at + 10 * CHUNK), load_octet(values, at + 11 * CHUNK), load_octet(values, at + 12 * CHUNK),
         load_octet(values, at + 13 * CHUNK), load_octet(values, at + 14 * CHUNK),
     )  # fmt: skip
+
+
+@njit(fastmath=REORDER, **PART)
+def values_of(w1, w2, w3, moments):  # type: ignore[no-untyped-def]
+    """Sums of g and g² over the pairs of frames with those that the moments are of."""
+    s1, s2, sc, _, s11, s12, s22, s1c, _, s2c, _, scc, _, _ = moments
+    square = w1 * (w1 * s11 + 2.0 * (w2 * s12 + w3 * s1c)) + w2 * (w2 * s22 + 2.0 * (w3 * s2c)) + w3 * w3 * scc
+    return w1 * s1 + w2 * s2 + w3 * sc, square
 
 
 @njit(**PART)
@@ -132,8 +140,8 @@ def group_sums(chunk, early, late, work):  # type: ignore[no-untyped-def]
     at = chunk * MOMENTS
     one, w1, w2, w3 = load_octet(work, KEEP), load_octet(work, W1), load_octet(work, W2), load_octet(work, W3)
     h1, h2, h3, half = load_octet(work, H1), load_octet(work, H2), load_octet(work, H3), load_octet(work, HALF)
-    a1, a2, ac, a_s, a11, a12, a22, a1c, a1s, a2c, a2s, acc, ass, acs = _moments(early, at)
-    b1, b2, bc, b_s, b11, b12, b22, b1c, b1s, b2c, b2s, bcc, bss, bcs = _moments(late, at)
+    a1, a2, ac, a_s, a11, a12, a22, a1c, a1s, a2c, a2s, acc, ass, acs = moments_of(early, at)
+    b1, b2, bc, b_s, b11, b12, b22, b1c, b1s, b2c, b2s, bcc, bss, bcs = moments_of(late, at)
     dc = half * (bc - ac)
     store(one * (w1 * (b1 - a1) + dc), work, LINEAR)
     store(one * (w2 * (b2 - a2) + dc), work, LINEAR + CHUNK)

@@ -11,7 +11,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hetdask_kernels._jit import JIT, LANES, PART, REORDER
-from hetdask_kernels.frame_sums import CHUNK, FRAME_WORK, LINEAR, MOMENTS, group_sums, read_chunk, running_sums
+from hetdask_kernels.frame_sums import (
+    CHUNK,
+    FRAME_WORK,
+    KEEP,
+    LINEAR,
+    MOMENTS,
+    W1,
+    W2,
+    W3,
+    group_sums,
+    moments_of,
+    read_chunk,
+    running_sums,
+    values_of,
+)
+from hetdask_kernels.vectors import load_octet, store
 
 Array = NDArray[np.float64]
 
@@ -131,20 +146,18 @@ def _model_rows(step, amplitude, keep, gain, out):  # type: ignore[no-untyped-de
     lanes = np.zeros((n, LANES))
     for backward in (False, True):
         _with_gains(step, amplitude, keep, gain, backward, lanes)
-    moments = np.empty(15)
+    value = np.empty(2 * CHUNK)
     for j in range(n):
         chunk, b = j // CHUNK, j % CHUNK
         if b == 0:
             read_chunk(chunk, step, amplitude, keep, work)
             group_sums(chunk, early, late, work)
-        for c in range(15):
-            at = chunk * MOMENTS + CHUNK * c + b
-            moments[c] = early[at] + late[at]
-        w1, w2, w3 = amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-        out[j, 0] = keep[j] * (w1 * moments[1] + w2 * moments[2] + w3 * moments[3])
-        square = w1 * w1 * moments[5] + w2 * w2 * moments[7] + w3 * w3 * moments[12]
-        mixed = w1 * w2 * moments[6] + w1 * w3 * moments[8] + w2 * w3 * moments[10]
-        out[j, 1] = keep[j] * (square + 2.0 * mixed)
+            one, w1, w2, w3 = load_octet(work, KEEP), load_octet(work, W1), load_octet(work, W2), load_octet(work, W3)
+            g_early, square_early = values_of(w1, w2, w3, moments_of(early, chunk * MOMENTS))
+            g_late, square_late = values_of(w1, w2, w3, moments_of(late, chunk * MOMENTS))
+            store(one * (g_early + g_late), value, 0)
+            store(one * (square_early + square_late), value, CHUNK)
+        out[j, 0], out[j, 1] = value[b], value[CHUNK + b]
         for k in range(LANES):
             out[j, 2 + k] = gain[j, k] * work[LINEAR + CHUNK * (4 + k // 4) + b] + lanes[j, k]
 

@@ -38,8 +38,10 @@ from hetdask_kernels.frame_sums import (
     B,
     carry_moments,
     group_sums,
+    moments_of,
     read_chunk,
     running_sums,
+    values_of,
 )
 from hetdask_kernels.vectors import load_octet, load_quad, store
 
@@ -77,12 +79,11 @@ def _values(step, amplitude, keep, gram):  # type: ignore[no-untyped-def]
     five = 0.0, 0.0, 0.0, 0.0, 0.0
     sums = five + five + five
     for j in range(step.shape[0]):
-        s0, s1, s2, sc, _, s11, s12, s22, s1c, _, s2c, _, same, twice, _ = sums
+        s0, s1, s2, sc, ss, s11, s12, s22, s1c, s1s, s2c, s2s, same, twice, turned = sums
         one, w1, w2, w3 = keep[j], amplitude[j, 0], amplitude[j, 1], amplitude[j, 2]
-        ones += one * s0
-        first += one * (w1 * s1 + w2 * s2 + w3 * sc)
-        square = w1 * w1 * s11 + w2 * w2 * s22 + 0.5 * w3 * w3 * (same + twice)
-        second += one * (square + 2.0 * (w1 * w2 * s12 + w1 * w3 * s1c + w2 * w3 * s2c))
+        cross = 0.5 * (same + twice), 0.5 * (same - twice), 0.5 * turned
+        value, square = values_of(w1, w2, w3, (s1, s2, sc, ss, s11, s12, s22, s1c, s1s, s2c, s2s, *cross))
+        ones, first, second = ones + one * s0, first + one * value, second + one * square
         k = min(j + 1, step.shape[0] - 1)
         sums = carry_moments(sums, (step[k, 0], step[k, 1], step[k, 2], step[k, 3]), one, (w1, w2, w3))
     gram[0, 0], gram[0, 1], gram[1, 0], gram[1, 1] = ones, first, first, second
@@ -93,14 +94,9 @@ def _add_values(chunk, early, work):  # type: ignore[no-untyped-def]
     """Add to the sums of 1, g and g² over the frames of a chunk and all earlier ones."""
     at = chunk * MOMENTS
     keep, w1, w2, w3 = load_octet(work, KEEP), load_octet(work, W1), load_octet(work, W2), load_octet(work, W3)
-    ones, s1, s2 = load_octet(early, at), load_octet(early, at + CHUNK), load_octet(early, at + 2 * CHUNK)
-    sc = load_octet(early, at + 3 * CHUNK)
-    s11, s12 = load_octet(early, at + 5 * CHUNK), load_octet(early, at + 6 * CHUNK)
-    s22, s1c = load_octet(early, at + 7 * CHUNK), load_octet(early, at + 8 * CHUNK)
-    s2c, scc = load_octet(early, at + 10 * CHUNK), load_octet(early, at + 12 * CHUNK)
-    square = w1 * (w1 * s11 + 2.0 * (w2 * s12 + w3 * s1c)) + w2 * (w2 * s22 + 2.0 * (w3 * s2c)) + w3 * w3 * scc
-    store(load_octet(work, _VALUES) + keep * ones, work, _VALUES)
-    store(load_octet(work, _VALUES + CHUNK) + keep * (w1 * s1 + w2 * s2 + w3 * sc), work, _VALUES + CHUNK)
+    value, square = values_of(w1, w2, w3, moments_of(early, at))
+    store(load_octet(work, _VALUES) + keep * load_octet(early, at), work, _VALUES)
+    store(load_octet(work, _VALUES + CHUNK) + keep * value, work, _VALUES + CHUNK)
     store(load_octet(work, _VALUES + 2 * CHUNK) + keep * square, work, _VALUES + 2 * CHUNK)
 
 
