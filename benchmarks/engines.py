@@ -14,18 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
-from common import (
-    Timing,
-    console,
-    significant,
-)
-from flow_experiment import (
-    BOUNDS,
-    FREE,
-    Experiment,
-    Q,
-    flipped,
-)
+from common import Timing, console, significant
+from flow_experiment import BOUNDS, FREE, Experiment, Q, flipped
 from processes import ProcessRun, run_process
 
 import hetdask

@@ -42,6 +42,7 @@ from hetdask.data.writers import write_store
 from hetdask.diagnosis.environment import machine, versions
 from hetdask.model import NAMES
 from hetdask.passes import Passes, project
+from hetdask.results.maps import symmetric
 from hetdask_cluster.local import open_runner
 from hetdask_cluster.runner import Runner
 
@@ -77,11 +78,8 @@ def pixel_matrix(store: Store) -> np.ndarray:
 
 def whole_maps(store: Store) -> np.ndarray:
     """The maps of a store one below the other, (n_phi·n_frames, n_frames) float32, with both triangles."""
-    squares = np.empty((store.n_phi, store.n_frames, store.n_frames), dtype=np.float32)
-    for square, angle in zip(squares, range(store.n_phi), strict=True):
-        half = np.triu(np.nan_to_num(store.read_map(angle)), 1)
-        square[:] = half + half.T
-    return squares.reshape(-1, store.n_frames)
+    maps = [symmetric(store.read_map(angle)).astype(np.float32) for angle in range(store.n_phi)]
+    return np.concatenate(maps)
 
 
 def blas_product(matrix: np.ndarray) -> Callable[[int], float]:
